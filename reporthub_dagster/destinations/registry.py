@@ -1,0 +1,16 @@
+"""The ways to deliver, by the words of `report_deliveries.method`."""
+
+from __future__ import annotations
+
+from reporthub_dagster.destinations.base import Destination
+from reporthub_dagster.plugins import Entry, Registry
+
+DESTINATIONS: Registry[Destination] = Registry(
+    "destination",
+    table="report_deliveries",
+    column="method",
+    entries={
+        "email": Entry("reporthub_dagster.destinations.email:EmailDestination"),
+        "file_share": Entry("reporthub_dagster.destinations.file_share:FileShareDestination"),
+    },
+)

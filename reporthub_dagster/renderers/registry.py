@@ -1,0 +1,18 @@
+"""The file formats, by the words of `report_configs.output_format`."""
+
+from __future__ import annotations
+
+from reporthub_dagster.plugins import Entry, Registry
+from reporthub_dagster.renderers.base import Renderer
+
+RENDERERS: Registry[Renderer] = Registry(
+    "renderer",
+    table="report_configs",
+    column="output_format",
+    entries={
+        "csv": Entry("reporthub_dagster.renderers.csv:CsvRenderer"),
+        "xlsx": Entry("reporthub_dagster.renderers.xlsx:XlsxRenderer"),
+        "json": Entry("reporthub_dagster.renderers.json:JsonRenderer"),
+        "pdf": Entry("reporthub_dagster.renderers.pdf:PdfRenderer"),
+    },
+)

@@ -1,0 +1,228 @@
+"""The frozen records that pass between the parts of ReportHub.
+
+Times are aware and in UTC unless a field says otherwise. Records that hold a connection URL, options of a
+driver or a delivery's settings may hold secrets: those fields are left out of `repr`, and such records never
+pass between ops; `ReportPlan` and everything else that does holds ids only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+CalculationMethod = Literal["explicit", "last_run_at", "cron_detection", "default_daily"]
+Granularity = Literal["hourly", "daily", "weekly", "monthly"]
+ExecutionStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+ReceiptState = Literal["sent", "refused", "retry", "unknown"]
+TemplateValue = Any
+"""A scalar (str, int, float, bool, Decimal, date, datetime, time, UUID, None) or a list of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class TimeWindow:
+    """The half-open window [start, end) of a report.
+
+    Attributes:
+        start: First instant of the window.
+        end: First instant after it.
+        timezone: IANA name of the zone in which people read it.
+        method: How it was found; `explicit` when a person gave it.
+        granularity: How often the report comes, from its cron; decides what `date_field` covers.
+        as_of: The instant the report speaks for: the slot, or the moment a manual run was asked for.
+    """
+
+    start: datetime
+    end: datetime
+    timezone: str
+    method: CalculationMethod
+    granularity: Granularity
+    as_of: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class DataSource:
+    """A row of `report_datasources`."""
+
+    id: int
+    name: str
+    kind: str
+    url: str = field(repr=False)
+    options: Mapping[str, Any] = field(repr=False)
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ReportConfig:
+    """A row of `report_configs`."""
+
+    id: int
+    name: str
+    query: str = field(repr=False)
+    output_format: str
+    datasource_id: int
+    file_name: str | None
+    parameters: Mapping[str, Any]
+    timeout_seconds: int
+    max_rows: int
+    is_active: bool
+    created_by: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """A row of `report_schedules`."""
+
+    id: int
+    config_id: int
+    cron_expression: str
+    timezone: str
+    is_active: bool
+    last_run_at: datetime | None
+    next_run_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A row of `report_delivery_recipients`."""
+
+    id: int
+    kind: str
+    value: str
+    options: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A row of `report_deliveries` with its active recipients."""
+
+    id: int
+    config_id: int
+    name: str
+    method: str
+    options: Mapping[str, Any] = field(repr=False)
+    max_retry: int
+    retry_interval_minutes: int
+    recipients: tuple[Recipient, ...]
+    is_active: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """A row of `report_executions`."""
+
+    id: str
+    config_id: int
+    schedule_id: int | None
+    status: str
+    started_at: datetime | None
+    completed_at: datetime | None
+    executed_by: str
+    context: Mapping[str, Any]
+    query_ms: int | None
+    rows_returned: int | None
+    file_path: str | None
+    file_size_bytes: int | None
+    error_message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReportPlan:
+    """Everything that the ops of one execution need to know, decided once; holds no secret.
+
+    Attributes:
+        query: The report's SQL template as its row has it.
+        variables: Values of the template variables and `:name` binds, people's own overriding the defaults.
+        filters: `parameters.filters`, their values still templates.
+        deliver: `all`, `none`, or the recipient addresses that alone are wanted.
+        warnings: What was tolerated on the way, one sentence each.
+    """
+
+    execution_id: str
+    config_id: int
+    schedule_id: int | None
+    datasource_id: int
+    report_name: str
+    query: str = field(repr=False)
+    output_format: str
+    file_name: str
+    window: TimeWindow
+    variables: Mapping[str, TemplateValue]
+    date_field: str | None
+    filters: tuple[Mapping[str, Any], ...]
+    display_columns: tuple[str, ...]
+    parameters: Mapping[str, Any]
+    timeout_seconds: int
+    max_rows: int
+    deliver: Literal["all", "none"] | tuple[str, ...]
+    executed_by: str
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of a result: its distinct name and its Arrow type as text, e.g. `decimal128(12, 2)`."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """A finished query: where its rows are and what is known about them.
+
+    Attributes:
+        spool: Arrow IPC file with the rows, whole.
+        row_count: Rows in the spool.
+        truncated: True when the source had more rows than `max_rows`.
+        query_ms: Milliseconds from sending the query to the last row written.
+        warnings: What the connector tolerated, one sentence each.
+    """
+
+    spool: Path
+    columns: tuple[Column, ...]
+    row_count: int
+    truncated: bool
+    query_ms: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RenderedFile:
+    """A finished file: `path` is whole and will not change.
+
+    Attributes:
+        name: File name as people see it, with its extension.
+        size: Bytes.
+        sha256: Hex digest of the bytes.
+        row_count: Rows of the result that the file shows.
+    """
+
+    path: Path
+    name: str
+    format: str
+    media_type: str
+    size: int
+    sha256: str
+    row_count: int
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryReceipt:
+    """What became of one recipient in one attempt.
+
+    Attributes:
+        recipient: Address, or the label or path of a destination without addresses.
+        state: `sent`; `refused` for good; `retry` when it may work later; `unknown` when the answer was lost.
+        detail: The other side's answer or where the file is, in one redacted line.
+        at: When the answer came.
+    """
+
+    delivery_id: int
+    recipient: str
+    state: ReceiptState
+    detail: str
+    at: datetime

@@ -1,0 +1,55 @@
+"""The one redactor: takes secrets out of text before anything stores or shows it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+MASK = "•••"
+
+_URL_PASSWORD = re.compile(r"(?P<head>\b[a-zA-Z][\w+.-]*://[^\s:/@]*):(?P<password>[^\s/]*)@")
+_SECRET_KEY = re.compile(
+    r"pass(word|wd|phrase)?$|secret|token|private_key|api_?key|access_key|credential|^auth$|authorization",
+    re.IGNORECASE,
+)
+_SHORTEST = 3
+"""Shorter secrets are not replaced by value: they would eat ordinary words."""
+
+
+def is_secret_key(key: str) -> bool:
+    """True when a setting of this name holds a secret."""
+    return _SECRET_KEY.search(key) is not None
+
+
+def secrets_of_url(url: str) -> frozenset[str]:
+    """The password of a URL, as it stands there and decoded; empty when it has none."""
+    try:
+        password = urlsplit(url).password
+    except ValueError:
+        return frozenset()
+    return frozenset({password, unquote(password)}) if password else frozenset()
+
+
+def secrets_of_options(options: Mapping[str, Any]) -> frozenset[str]:
+    """Every text below a key that names a secret, at any depth."""
+    return frozenset(_secret_texts(options, secret=False))
+
+
+def redact(text: str, secrets: Iterable[str] = ()) -> str:
+    """`text` with passwords in URLs and every one of `secrets` (plain or URL-quoted) masked."""
+    for secret in sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True):
+        text = text.replace(secret, MASK).replace(quote(secret, safe=""), MASK)
+    return _URL_PASSWORD.sub(rf"\g<head>:{MASK}@", text)
+
+
+def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _secret_texts(inner, secret=secret or is_secret_key(str(key)))
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            yield from _secret_texts(inner, secret=secret)
+    elif secret and isinstance(value, (str, int)) and not isinstance(value, bool):
+        yield str(value)

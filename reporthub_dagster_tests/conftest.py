@@ -1,0 +1,9 @@
+"""Fixtures that every test may ask for; each server's are in its own module."""
+
+from __future__ import annotations
+
+pytest_plugins = [
+    "reporthub_dagster_tests.servers.mariadb",
+    "reporthub_dagster_tests.servers.postgresql",
+    "reporthub_dagster_tests.servers.smtp",
+]
