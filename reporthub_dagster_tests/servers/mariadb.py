@@ -1,1 +1,211 @@
-"""Fixtures of the mariadb server."""
+"""A private MariaDB: one server for the whole test session, a fresh database for each test that asks."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pymysql
+import pytest
+import trustme
+
+from reporthub_dagster_tests.servers.process import binary, free_port, log_tail, stop, wait_until
+
+USER = "reporthub"
+PASSWORD = "p@ss:w/rd %1"
+"""With every character that a URL must quote."""
+
+
+@dataclass
+class MariaDBServer:
+    """A running server that a test may stop, kill and start again; data and port stay the same.
+
+    Attributes:
+        home: Folder of its data, its log and its certificates (`ca.pem`).
+        user: An account that may do everything, over TCP.
+    """
+
+    home: Path
+    port: int
+    host: str = "127.0.0.1"
+    user: str = USER
+    password: str = PASSWORD
+    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+
+    @property
+    def socket(self) -> Path:
+        """Its Unix socket."""
+        return self.home / "mariadb.sock"
+
+    def url(self, database: str = "", *, scheme: str = "mysql+pymysql", password: str | None = None) -> str:
+        """A SQLAlchemy URL of a database of this server."""
+        secret = quote(self.password if password is None else password, safe="")
+        return f"{scheme}://{self.user}:{secret}@{self.host}:{self.port}/{database}?charset=utf8mb4"
+
+    def start(self) -> None:
+        """Start it unless it runs; returns when it answers."""
+        if self._process is not None and self._process.poll() is None:
+            return
+        log = self.home / "mariadb.log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(self._command(), stdout=output, stderr=output)
+        try:
+            wait_until(self._answers, "mariadb")
+        except TimeoutError as error:
+            stop(self._process)
+            raise RuntimeError(f"mariadb did not start: {log_tail(log)}") from error
+
+    def stop(self) -> None:
+        """End it in order; idempotent."""
+        if self._process is not None:
+            stop(self._process)
+            self._process = None
+
+    def kill(self) -> None:
+        """End it as a power cut would."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def execute(self, *statements: str, database: str | None = None) -> list[tuple[Any, ...]]:
+        """Run statements as the account that may do everything; returns the rows of the last one."""
+        with (
+            pymysql.connect(
+                host=self.host,
+                port=self.port,
+                user=self.user,
+                password=self.password,
+                database=database,
+                autocommit=True,
+            ) as connection,
+            connection.cursor() as cursor,
+        ):
+            for statement in statements:
+                cursor.execute(statement)
+            return list(cursor.fetchall())
+
+    def statements(self) -> list[str]:
+        """What every other connection runs at this moment."""
+        rows = self.execute(
+            "SELECT info FROM information_schema.processlist "
+            "WHERE info IS NOT NULL AND command <> 'Daemon' AND id <> CONNECTION_ID()"
+        )
+        return [str(row[0]) for row in rows]
+
+    def create(self) -> None:
+        """Make the data folder, the certificates and the account, then start."""
+        subprocess.run(
+            [
+                binary("mariadb-install-db", "mysql_install_db"),
+                "--no-defaults",
+                f"--datadir={self.home / 'data'}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                *_user_option(),
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        write_certificates(self.home)
+        self.start()
+        with (
+            pymysql.connect(host=self.host, port=self.port, user="root", autocommit=True) as connection,
+            connection.cursor() as cursor,
+        ):
+            for host in ("localhost", "127.0.0.1"):
+                account = (self.user, host, self.password)
+                cursor.execute("CREATE USER %s@%s IDENTIFIED BY %s", account)
+                cursor.execute("GRANT ALL PRIVILEGES ON *.* TO %s@%s WITH GRANT OPTION", account[:2])
+
+    def _command(self) -> list[str]:
+        return [
+            binary("mariadbd", "mysqld"),
+            "--no-defaults",
+            *_user_option(),
+            f"--datadir={self.home / 'data'}",
+            f"--socket={self.socket}",
+            f"--pid-file={self.home / 'mariadb.pid'}",
+            f"--port={self.port}",
+            f"--bind-address={self.host}",
+            "--character-set-server=utf8mb4",
+            f"--ssl-ca={self.home / 'ca.pem'}",
+            f"--ssl-cert={self.home / 'server.pem'}",
+            f"--ssl-key={self.home / 'server.key'}",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=64M",
+            "--innodb-log-file-size=32M",
+            "--max-allowed-packet=64M",
+        ]
+
+    def _answers(self) -> bool:
+        process = self._process
+        if process is None or process.poll() is not None:
+            raise TimeoutError("the server ended")
+        pymysql.connect(host=self.host, port=self.port, user="root", connect_timeout=5).close()
+        return True
+
+
+@dataclass(frozen=True)
+class MariaDBDatabase:
+    """A fresh utf8mb4 database."""
+
+    server: MariaDBServer
+    name: str
+
+    @property
+    def url(self) -> str:
+        """Its SQLAlchemy URL, with an account that may do everything."""
+        return self.server.url(self.name)
+
+    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
+        """Run statements in it; returns the rows of the last one."""
+        return self.server.execute(*statements, database=self.name)
+
+
+def write_certificates(folder: Path) -> None:
+    """A certificate authority and a certificate for 127.0.0.1: `ca.pem`, `server.pem`, `server.key`."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1", "localhost")
+    authority.cert_pem.write_to_path(folder / "ca.pem")
+    issued.cert_chain_pems[0].write_to_path(folder / "server.pem")
+    issued.private_key_pem.write_to_path(folder / "server.key")
+    (folder / "server.key").chmod(0o600)
+
+
+def _user_option() -> list[str]:
+    return ["--user=root"] if os.geteuid() == 0 else []
+
+
+@pytest.fixture(scope="session")
+def mariadb_server() -> Iterator[MariaDBServer]:
+    """A MariaDB server on a loopback port, with TLS, that lives as long as the test session."""
+    binary("mariadbd", "mysqld")
+    home = Path(tempfile.mkdtemp(prefix="reporthub-mariadb-"))
+    server = MariaDBServer(home, free_port())
+    try:
+        server.create()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture
+def mariadb_database(mariadb_server: MariaDBServer) -> Iterator[MariaDBDatabase]:
+    """A database of its own for one test; whatever the test did to the server, it is dropped afterwards."""
+    mariadb_server.start()
+    name = f"test_{secrets.token_hex(6)}"
+    mariadb_server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    yield MariaDBDatabase(mariadb_server, name)
+    mariadb_server.start()
+    mariadb_server.execute(f"DROP DATABASE {name}")

@@ -1,0 +1,258 @@
+"""Executions and their outcome: who may work on one, and what became of it.
+
+Every write of an outcome is fenced: it happens only while the caller's claim is the latest, and raises
+`LostClaimError` otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Insert, exists, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from reporthub_dagster.db import rows
+from reporthub_dagster.db.ledger import Lease
+from reporthub_dagster.db.models import ReportExecution, ReportSchedule
+from reporthub_dagster.db.session import Hub
+from reporthub_dagster.reporting.errors import PermanentError
+from reporthub_dagster.reporting.records import (
+    Execution,
+    QueryResult,
+    RenderedFile,
+    TimeWindow,
+)
+
+MESSAGE_LIMIT = 4_000
+"""Characters of an error message that are kept."""
+
+Outcome = Literal["completed", "failed", "cancelled"]
+
+
+class LostClaimError(PermanentError):
+    """Another run has taken this execution over; what this one does no longer counts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right of one run to work on one execution, until somebody takes it over."""
+
+    execution_id: str
+    run_id: str
+    token: int
+
+
+class Executions:
+    """The executions of the shared database."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def find(self, execution_id: str) -> Execution | None:
+        """An execution, or None."""
+        query = select(*ReportExecution.__table__.columns).where(ReportExecution.id == execution_id)
+        with self._hub.begin() as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return rows.execution(row, self._hub.zone) if row else None
+
+    def latest(
+        self, *, config_id: int | None = None, status: str | None = None, limit: int = 50
+    ) -> list[Execution]:
+        """The latest executions first."""
+        table = ReportExecution
+        query = select(*table.__table__.columns).order_by(table.started_at.desc(), table.id).limit(limit)
+        if config_id is not None:
+            query = query.where(table.config_id == config_id)
+        if status is not None:
+            query = query.where(table.status == status)
+        with self._hub.begin() as connection:
+            found = connection.execute(query).mappings().all()
+        return [rows.execution(row, self._hub.zone) for row in found]
+
+    def add(
+        self, execution_id: str, *, config_id: int, schedule_id: int | None, executed_by: str, at: datetime
+    ) -> Execution:
+        """Write a `running` row, or find the one of this id that is already there."""
+        values = {
+            "id": execution_id,
+            "config_id": config_id,
+            "schedule_id": schedule_id,
+            "status": "running",
+            "started_at": rows.to_wall(at, self._hub.zone),
+            "executed_by": executed_by,
+        }
+        with suppress(_TooLateError), self._hub.begin() as connection:
+            _insert(connection, insert(ReportExecution).values(values))
+        found = self.find(execution_id)
+        if found is None:
+            raise PermanentError(f"execution {execution_id} cannot be written to report_executions")
+        return found
+
+    def holder(self, execution_id: str) -> Claim | None:
+        """The latest claim on an execution, whoever holds it."""
+        query = select(Lease.run_id, Lease.token).where(Lease.execution_id == execution_id)
+        with self._hub.begin() as connection:
+            row = connection.execute(query).one_or_none()
+        return Claim(execution_id, row.run_id, row.token) if row else None
+
+    def claim(
+        self, execution_id: str, run_id: str, *, after: Claim | None, from_status: str, at: datetime
+    ) -> Claim | None:
+        """Move an execution to `running` for this run, if nobody else did since the caller looked.
+
+        Args:
+            execution_id: The execution.
+            run_id: The Dagster run that claims it.
+            after: The claim that the caller saw and may take over; None when it saw none.
+            from_status: The status that the caller saw.
+            at: Now.
+
+        Returns:
+            The claim, or None when somebody else was faster.
+        """
+        claim = Claim(execution_id, run_id, after.token + 1 if after else 1)
+        moment = rows.to_wall(at, self._hub.zone)
+        try:
+            with self._hub.begin() as connection:
+                _take_lease(connection, claim, after, moment)
+                _start(connection, execution_id, from_status, moment)
+        except _TooLateError:
+            return None
+        return claim
+
+    def require(self, claim: Claim) -> None:
+        """Make sure that a claim is still the latest.
+
+        Raises:
+            LostClaimError: It is not.
+        """
+        if self.holder(claim.execution_id) != claim:
+            raise _lost(claim)
+
+    def remember(self, claim: Claim, context: Mapping[str, Any]) -> None:
+        """Merge keys into `execution_context`.
+
+        Raises:
+            LostClaimError: The claim is no longer the latest.
+        """
+        with self._hub.begin() as connection:
+            _write(connection, claim, {}, context)
+
+    def query_done(self, claim: Claim, result: QueryResult, context: Mapping[str, Any]) -> None:
+        """Record rows and time of the query.
+
+        Raises:
+            LostClaimError: The claim is no longer the latest.
+        """
+        values = {"query_execution_time_ms": result.query_ms, "rows_returned": result.row_count}
+        with self._hub.begin() as connection:
+            _write(connection, claim, values, context)
+
+    def file_done(
+        self,
+        claim: Claim,
+        file: RenderedFile,
+        context: Mapping[str, Any],
+        *,
+        schedule_id: int | None,
+        window: TimeWindow,
+    ) -> None:
+        """Record the file, and with it that the schedule's window is done: `last_run_at` moves forward.
+
+        A window that a person gave (`explicit`) leaves the schedule as it is.
+
+        Raises:
+            LostClaimError: The claim is no longer the latest.
+        """
+        values = {"file_generated_path": str(file.path), "file_size_bytes": file.size}
+        with self._hub.begin() as connection:
+            _write(connection, claim, values, context)
+            if schedule_id is not None and window.method != "explicit":
+                _advance(connection, schedule_id, rows.to_wall(window.end, self._hub.zone))
+
+    def finish(
+        self,
+        claim: Claim,
+        outcome: Outcome,
+        *,
+        at: datetime,
+        error: str | None = None,
+        kind: str | None = None,
+    ) -> None:
+        """Write the outcome; `kind` is the class of the error, kept in the context for whoever asks.
+
+        Raises:
+            LostClaimError: The claim is no longer the latest.
+        """
+        values = {
+            "status": outcome,
+            "completed_at": rows.to_wall(at, self._hub.zone),
+            "error_message": error[:MESSAGE_LIMIT] if error else None,
+        }
+        with self._hub.begin() as connection:
+            _write(connection, claim, values, {"error_kind": kind})
+
+
+class _TooLateError(Exception):
+    """Somebody else changed the row between looking and writing."""
+
+
+def _take_lease(connection: Connection, claim: Claim, after: Claim | None, at: datetime) -> None:
+    values = {"run_id": claim.run_id, "token": claim.token, "claimed_at": at}
+    if after is not None:
+        seen = (Lease.execution_id == claim.execution_id, Lease.token == after.token)
+        if connection.execute(update(Lease).where(*seen).values(values)).rowcount != 1:
+            raise _TooLateError
+        return
+    _insert(connection, insert(Lease).values(execution_id=claim.execution_id, **values))
+
+
+def _insert(connection: Connection, statement: Insert) -> None:
+    try:
+        connection.execute(statement)
+    except IntegrityError:
+        raise _TooLateError from None
+
+
+def _start(connection: Connection, execution_id: str, from_status: str, at: datetime) -> None:
+    seen = (ReportExecution.id == execution_id, ReportExecution.status == from_status)
+    values: dict[str, Any] = {"status": "running", "completed_at": None, "error_message": None}
+    if from_status == "queued":
+        values["started_at"] = at
+    if connection.execute(update(ReportExecution).where(*seen).values(values)).rowcount != 1:
+        raise _TooLateError
+
+
+def _write(
+    connection: Connection, claim: Claim, values: Mapping[str, Any], context: Mapping[str, Any]
+) -> None:
+    """Update an execution under the fence, merging `context` into what its column holds."""
+    row = ReportExecution.id == claim.execution_id
+    changed = dict(values)
+    if context:
+        present = connection.scalar(select(ReportExecution.execution_context).where(row))
+        changed["execution_context"] = {**(present if isinstance(present, Mapping) else {}), **context}
+    fence = exists().where(
+        Lease.execution_id == claim.execution_id, Lease.run_id == claim.run_id, Lease.token == claim.token
+    )
+    if connection.execute(update(ReportExecution).where(row, fence).values(changed)).rowcount != 1:
+        raise _lost(claim)
+
+
+def _lost(claim: Claim) -> LostClaimError:
+    return LostClaimError(f"execution {claim.execution_id} has been taken over by another run")
+
+
+def _advance(connection: Connection, schedule_id: int, end: datetime) -> None:
+    """Forward only; naming `updated_at` keeps MySQL from touching it."""
+    table = ReportSchedule
+    behind = or_(table.last_run_at.is_(None), table.last_run_at < end)
+    connection.execute(
+        update(table)
+        .where(table.id == schedule_id, behind)
+        .values(last_run_at=end, updated_at=table.updated_at)
+    )

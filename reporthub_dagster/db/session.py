@@ -1,0 +1,158 @@
+"""The shared database: its one engine factory, what a session on it means, its errors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from reporthub_dagster.db.ledger import Lease
+from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
+from reporthub_dagster.reporting.redaction import redact, secrets_of_url
+
+_NAMES = {"mariadb": "mysql", "postgres": "postgresql"}
+_DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
+_SETTING = "REPORTHUB_DATABASE_URL or DB_*"
+_BUSY_SECONDS = 30
+_TABLES = Lease.metadata
+"""The shared tables and our own: `ledger` builds on `models`."""
+
+
+class Hub:
+    """The shared database: one engine, and errors that say what to do.
+
+    Args:
+        url: See `hub_engine`.
+        zone: Zone of the wall times in it.
+    """
+
+    def __init__(self, url: str, zone: ZoneInfo) -> None:
+        self.zone = zone
+        self._url = url
+        self.engine: Engine = hub_engine(url, zone)
+
+    @contextmanager
+    def begin(self) -> Iterator[Connection]:
+        """One transaction.
+
+        Raises:
+            ConfigurationError: The database refuses us, or a table is missing.
+            TransientError: It does not answer.
+        """
+        try:
+            with self.engine.begin() as connection:
+                yield connection
+        except DBAPIError as error:
+            raise translated(error, self._url) from None
+
+    def create_missing_tables(self) -> list[str]:
+        """Create what is absent of the shared tables and our own; returns the names, changes no other."""
+        with self.begin() as connection:
+            existing = set(inspect(connection).get_table_names())
+            missing = [table for table in _TABLES.sorted_tables if table.name not in existing]
+            _TABLES.create_all(connection, tables=missing)
+        return [table.name for table in missing]
+
+    def close(self) -> None:
+        """Close every pooled connection."""
+        self.engine.dispose()
+
+
+def hub_engine(url: str, zone: ZoneInfo) -> Engine:
+    """An engine on the shared database whose sessions read and write wall times of `zone`.
+
+    Args:
+        url: `mysql://`, `mariadb://`, `postgresql://` or `sqlite:///`, with or without a driver.
+        zone: `DB_TIMEZONE`.
+
+    Raises:
+        ConfigurationError: The URL is not one of these.
+    """
+    try:
+        parsed = make_url(url)
+        dialect = _NAMES.get(parsed.get_backend_name(), parsed.get_backend_name())
+    except ArgumentError:
+        raise ConfigurationError(
+            "not a database URL", column=_SETTING, valid="for example mysql://user:password@host:3306/db"
+        ) from None
+    if dialect == "sqlite":
+        return _sqlite_engine(parsed.set(drivername="sqlite"), parsed.database)
+    if dialect not in _DRIVERS:
+        raise ConfigurationError(
+            "the shared database cannot be of this kind",
+            column=_SETTING,
+            value=dialect,
+            valid="valid: mysql, mariadb, postgresql, sqlite",
+        )
+    engine = create_engine(parsed.set(drivername=_DRIVERS[dialect]), pool_pre_ping=True, pool_recycle=1800)
+    statement, value = _set_zone(dialect, zone)
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, (value,))
+        connection.commit()
+
+    return engine
+
+
+def translated(error: DBAPIError, url: str) -> ConfigurationError | TransientError:
+    """What a person should do about a driver's error on the shared database."""
+    words = redact(str(error.orig), secrets_of_url(url)).splitlines()[0]
+    missing = re.search(
+        r"no such table: (\S+)|Table '(\S+)' doesn't exist|relation \"(\S+)\" does not", words
+    )
+    if missing:
+        name = next(group for group in missing.groups() if group)
+        return ConfigurationError(
+            f"the table {name} does not exist", column=_SETTING, valid="create it with: reporthub init"
+        )
+    if "Unknown or incorrect time zone" in words:
+        return ConfigurationError(
+            words,
+            column="DB_TIMEZONE",
+            valid="load the server's zone tables (mariadb-tzinfo-to-sql, mysql_tzinfo_to_sql)",
+        )
+    if re.search(
+        r"Access denied|authentication failed|Unknown database|database \"\S+\" does not exist", words
+    ):
+        return ConfigurationError(f"the shared database refuses us: {words}", column=_SETTING)
+    return TransientError(f"the shared database does not answer: {words}")
+
+
+def _sqlite_engine(url: Any, database: str | None) -> Engine:
+    if database and database != ":memory:":
+        Path(database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        # Readers never wait for a writer; two writers wait for each other instead of failing.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    return engine
+
+
+def _set_zone(dialect: str, zone: ZoneInfo) -> tuple[str, str]:
+    """The session's zone: by offset on MySQL where that never changes, since its zone tables may be empty."""
+    if dialect == "postgresql":
+        return "SELECT set_config('TimeZone', %s, false)", zone.key
+    return "SET time_zone = %s", _constant_offset(zone) or zone.key
+
+
+def _constant_offset(zone: ZoneInfo) -> str | None:
+    """`+07:00` for a zone whose offset is the same all year round, else None."""
+    year = datetime.now(UTC).year
+    offsets = {datetime(year, month, 1, tzinfo=zone).utcoffset() for month in range(1, 13)}
+    if len(offsets) != 1:
+        return None
+    minutes = int((offsets.pop() or timedelta()).total_seconds() // 60)
+    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

@@ -1,0 +1,100 @@
+"""The environment, read once and validated; the names are those of docs/architecture.md."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo, available_timezones
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from sqlalchemy import URL
+
+from reporthub_dagster.reporting.errors import ConfigurationError
+
+
+class Settings(BaseModel):
+    """What an operator may set; every field's alias is the name of its environment variable.
+
+    With none of them set everything runs on the embedded default: SQLite and local folders under
+    `REPORTHUB_HOME`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(Path(".reporthub"), alias="REPORTHUB_HOME")
+    database_url: SecretStr | None = Field(None, alias="REPORTHUB_DATABASE_URL")
+    db_host: str | None = Field(None, alias="DB_HOST")
+    db_port: int = Field(3306, alias="DB_PORT", ge=1, le=65535)
+    db_user: str | None = Field(None, alias="DB_USER")
+    db_password: SecretStr | None = Field(None, alias="DB_PASSWORD")
+    db_name: str | None = Field(None, alias="DB_NAME")
+    db_timezone: str = Field("UTC", alias="DB_TIMEZONE")
+    output_path: Path | None = Field(None, alias="REPORT_OUTPUT_PATH")
+    default_timezone: str = Field("UTC", alias="SCHEDULER_TIMEZONE")
+    query_timeout_seconds: int = Field(300, alias="QUERY_TIMEOUT_SECONDS", ge=1, le=3600)
+    smtp_host: str | None = Field(None, alias="SMTP_HOST")
+    smtp_port: int = Field(587, alias="SMTP_PORT", ge=1, le=65535)
+    smtp_user: str | None = Field(None, alias="SMTP_USER")
+    smtp_password: SecretStr | None = Field(None, alias="SMTP_PASSWORD")
+    smtp_from_email: str | None = Field(None, alias="SMTP_FROM_EMAIL")
+    smtp_use_tls: bool = Field(True, alias="SMTP_USE_TLS")
+    smtp_ca_file: Path | None = Field(None, alias="REPORTHUB_SMTP_CA_FILE")
+    strict: bool = Field(False, alias="REPORTHUB_STRICT")
+
+    @field_validator("db_timezone", "default_timezone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        if name not in available_timezones():
+            raise ValueError("not an IANA time zone such as Asia/Jakarta or UTC")
+        return name
+
+    @classmethod
+    def load(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read the environment; an empty value counts as not set.
+
+        Raises:
+            ConfigurationError: A variable's value is not valid; names the variable.
+        """
+        try:
+            return cls.model_validate({name: value for name, value in environment.items() if value != ""})
+        except ValidationError as invalid:
+            first = invalid.errors(include_url=False)[0]
+            name = str(first["loc"][0])
+            shown = None if "PASSWORD" in name or "URL" in name else first["input"]
+            raise ConfigurationError(
+                "the setting is not valid", column=name, value=shown, valid=first["msg"]
+            ) from None
+
+    @property
+    def hub_url(self) -> str:
+        """SQLAlchemy URL of the shared database; holds its password."""
+        if self.database_url:
+            return self.database_url.get_secret_value()
+        if not self.db_host:
+            return f"sqlite:///{self.home.absolute() / 'reporthub.db'}"
+        return URL.create(
+            "mysql+pymysql",
+            username=self.db_user,
+            password=self.db_password.get_secret_value() if self.db_password else None,
+            host=self.db_host,
+            port=self.db_port,
+            database=self.db_name,
+            query={"charset": "utf8mb4"},
+        ).render_as_string(hide_password=False)
+
+    @property
+    def hub_zone(self) -> ZoneInfo:
+        """Zone of the wall times in the shared database."""
+        return ZoneInfo(self.db_timezone)
+
+    @property
+    def output_folder(self) -> Path:
+        """Folder that holds one folder per execution."""
+        return (self.output_path or self.home / "output").absolute()
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of the embedded Dagster instance."""
+        return (self.home / "dagster").absolute()

@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from threading import Barrier, Thread
+
+import pytest
+
+from reporthub_dagster.db.delivery_logs import DeliveryAttempt, DeliveryLogs
+from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
+from reporthub_dagster.db.session import Hub
+from reporthub_dagster.reporting.records import (
+    Column,
+    DeliveryReceipt,
+    QueryResult,
+    ReceiptState,
+    RenderedFile,
+    TimeWindow,
+)
+from reporthub_dagster_tests.go_api import GoApi
+
+NOW = datetime(2025, 1, 31, 1, 0, tzinfo=UTC)
+WINDOW = TimeWindow(NOW - timedelta(days=1), NOW, "UTC", "cron_detection", "daily", NOW)
+FILE = RenderedFile(Path("/out/e/files/a.csv"), "a.csv", "csv", "text/csv", 12, "00", 3)
+
+
+@pytest.fixture
+def executions(hub: Hub, go: GoApi) -> Executions:
+    executions = Executions(hub)
+    executions.add("e", config_id=1, schedule_id=1, executed_by="tester", at=NOW)
+    return executions
+
+
+def claimed(executions: Executions, run_id: str = "run-1", after: Claim | None = None) -> Claim:
+    claim = executions.claim("e", run_id, after=after, from_status="running", at=NOW)
+    assert claim is not None
+    return claim
+
+
+def test_an_execution_is_there_before_anything_runs(executions: Executions) -> None:
+    found = executions.find("e")
+    assert found is not None
+    assert (found.status, found.config_id, found.schedule_id, found.executed_by) == (
+        "running",
+        1,
+        1,
+        "tester",
+    )
+    assert found.started_at == NOW
+
+
+def test_adding_twice_is_adding_once(executions: Executions) -> None:
+    again = executions.add("e", config_id=1, schedule_id=None, executed_by="somebody else", at=NOW)
+    assert again.executed_by == "tester"
+
+
+def test_a_queued_row_is_claimed_once(executions: Executions, go: GoApi) -> None:
+    go.insert("report_executions", id="q", config_id=1, status="queued", executed_by="go")
+    first = executions.claim("q", "run-1", after=None, from_status="queued", at=NOW)
+    second = executions.claim("q", "run-2", after=None, from_status="queued", at=NOW)
+    assert first == Claim("q", "run-1", 1)
+    assert second is None
+    assert go.row("SELECT status FROM report_executions WHERE id = 'q'") == {"status": "running"}
+
+
+def test_of_many_runs_at_once_one_gets_the_claim(executions: Executions) -> None:
+    barrier = Barrier(8)
+    claims: list[Claim | None] = []
+
+    def run(number: int) -> None:
+        barrier.wait()
+        claims.append(executions.claim("e", f"run-{number}", after=None, from_status="running", at=NOW))
+
+    threads = [Thread(target=run, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len([claim for claim in claims if claim]) == 1
+
+
+def test_a_run_that_was_taken_over_writes_nothing(executions: Executions) -> None:
+    zombie = claimed(executions)
+    heir = claimed(executions, "run-2", after=zombie)
+    with pytest.raises(LostClaimError, match="taken over"):
+        executions.finish(zombie, "completed", at=NOW)
+    with pytest.raises(LostClaimError):
+        executions.remember(zombie, {"a": 1})
+    with pytest.raises(LostClaimError):
+        executions.file_done(zombie, FILE, {}, schedule_id=1, window=WINDOW)
+    with pytest.raises(LostClaimError):
+        executions.require(zombie)
+    executions.require(heir)
+    found = executions.find("e")
+    assert found is not None
+    assert (found.status, found.context, found.file_path) == ("running", {}, None)
+
+
+def test_the_context_keeps_what_others_wrote(executions: Executions, go: GoApi) -> None:
+    go.execute("""UPDATE report_executions SET execution_context = '{"requested_from": "ui"}'""")
+    claim = claimed(executions)
+    executions.remember(claim, {"dagster_run_id": "run-1"})
+    executions.remember(claim, {"truncated": True})
+    found = executions.find("e")
+    assert found is not None
+    assert found.context == {"requested_from": "ui", "dagster_run_id": "run-1", "truncated": True}
+
+
+def test_rows_time_and_file_are_recorded(executions: Executions) -> None:
+    claim = claimed(executions)
+    result = QueryResult(Path("spool"), (Column("a", "int64"),), 3, truncated=False, query_ms=17)
+    executions.query_done(claim, result, {"final_query": "SELECT 1"})
+    executions.file_done(claim, FILE, {}, schedule_id=None, window=WINDOW)
+    executions.finish(claim, "completed", at=NOW + timedelta(seconds=9))
+    found = executions.find("e")
+    assert found is not None
+    assert (found.status, found.rows_returned, found.query_ms) == ("completed", 3, 17)
+    assert (found.file_path, found.file_size_bytes) == ("/out/e/files/a.csv", 12)
+    assert found.completed_at == NOW + timedelta(seconds=9)
+
+
+def test_a_long_error_is_cut(executions: Executions) -> None:
+    executions.finish(claimed(executions), "failed", at=NOW, error="x" * 100_000)
+    found = executions.find("e")
+    assert found is not None
+    assert found.error_message == "x" * 4_000
+
+
+def test_last_run_at_moves_forward_only(executions: Executions, go: GoApi) -> None:
+    claim = claimed(executions)
+
+    def done(window: TimeWindow) -> object:
+        executions.file_done(claim, FILE, {}, schedule_id=1, window=window)
+        return go.row("SELECT last_run_at FROM report_schedules")["last_run_at"]
+
+    first = done(WINDOW)
+    assert str(first)[:19] == "2025-01-31 01:00:00"
+    assert done(replace(WINDOW, end=NOW - timedelta(hours=1))) == first
+    assert str(done(replace(WINDOW, end=NOW + timedelta(hours=1))))[:19] == "2025-01-31 02:00:00"
+
+
+def test_a_window_that_a_person_gave_leaves_the_schedule_alone(executions: Executions, go: GoApi) -> None:
+    window = replace(WINDOW, method="explicit")
+    executions.file_done(claimed(executions), FILE, {}, schedule_id=1, window=window)
+    assert go.row("SELECT last_run_at FROM report_schedules") == {"last_run_at": None}
+
+
+def test_writing_last_run_at_does_not_touch_updated_at(executions: Executions, go: GoApi) -> None:
+    go.execute("UPDATE report_schedules SET updated_at = '2020-01-01 00:00:00', updated_by = 'ana'")
+    before = go.row("SELECT updated_at, updated_by FROM report_schedules")
+    executions.file_done(claimed(executions), FILE, {}, schedule_id=1, window=WINDOW)
+    assert go.row("SELECT updated_at, updated_by FROM report_schedules") == before
+
+
+def test_the_latest_executions_come_first(executions: Executions) -> None:
+    executions.add("later", config_id=1, schedule_id=None, executed_by="x", at=NOW + timedelta(hours=1))
+    executions.finish(claimed(executions), "failed", at=NOW, error="no")
+    assert [execution.id for execution in executions.latest()] == ["later", "e"]
+    assert [execution.id for execution in executions.latest(status="failed")] == ["e"]
+    assert executions.latest(config_id=99) == []
+
+
+def attempt(number: int, *states: tuple[str, ReceiptState], error: str | None = None) -> DeliveryAttempt:
+    receipts = tuple(DeliveryReceipt(5, name, state, "answer", NOW) for name, state in states)
+    return DeliveryAttempt(
+        config_id=1,
+        delivery_id=5,
+        schedule_id=1,
+        execution_id="e",
+        number=number,
+        started_at=NOW,
+        completed_at=NOW + timedelta(seconds=1.5),
+        receipts=receipts,
+        error=error,
+        file_size_bytes=12,
+        will_retry=any(state == "retry" for _, state in states),
+    )
+
+
+def test_each_attempt_has_its_log_row(executions: Executions, hub: Hub, go: GoApi) -> None:
+    logs = DeliveryLogs(hub)
+    logs.add(attempt(1, ("a@x", "sent"), ("b@x", "retry"), ("c@x", "refused")))
+    logs.add(attempt(2, ("b@x", "sent")))
+    logs.add(attempt(3, error="no server"))
+    first, second, third = go.rows("SELECT * FROM report_delivery_logs ORDER BY id")
+    assert (first["status"], first["recipient_count"], first["success_count"], first["failure_count"]) == (
+        "retry",
+        3,
+        1,
+        2,
+    )
+    assert first["error_message"] == "b@x: answer; c@x: answer"
+    assert (first["retry_count"], first["processing_time_ms"], first["file_size_bytes"]) == (0, 1500, 12)
+    assert (second["status"], second["retry_count"], second["error_message"]) == ("success", 1, None)
+    assert (third["status"], third["error_message"], third["recipient_count"]) == ("failed", "no server", 0)
+
+
+def test_who_has_the_file_or_may_have_it_is_known(executions: Executions, hub: Hub) -> None:
+    logs = DeliveryLogs(hub)
+    logs.add(attempt(1, ("a@x", "sent"), ("b@x", "retry"), ("c@x", "unknown"), ("d@x", "refused")))
+    history = logs.history("e", 5)
+    assert (history.attempts, history.reached) == (1, frozenset({"a@x", "c@x"}))
+    assert logs.history("other", 5).attempts == 0
+
+
+def test_the_last_receipt_of_a_recipient_counts(executions: Executions, hub: Hub) -> None:
+    logs = DeliveryLogs(hub)
+    logs.add(attempt(1, ("a@x", "sent"), ("b@x", "retry")))
+    logs.add(attempt(2, ("b@x", "sent")))
+    assert [(receipt["recipient"], receipt["state"]) for receipt in logs.receipts("e")] == [
+        ("a@x", "sent"),
+        ("b@x", "sent"),
+    ]
