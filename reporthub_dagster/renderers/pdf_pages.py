@@ -1,0 +1,210 @@
+"""Draws the pages of a report: title block, table rows, repeated header, footer with "Page x of y"."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any, BinaryIO
+
+from reportlab.pdfbase.pdfdoc import PDFDictionary, PDFName, PDFStream
+from reportlab.pdfgen.canvas import Canvas
+
+from reporthub_dagster.renderers.base import RenderRequest
+from reporthub_dagster.renderers.captions import cut_caption, rows_caption, window_caption
+from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
+from reporthub_dagster.renderers.pdf_layout import GUTTER, MARGIN, Layout, wrap
+
+_INK, _MUTED, _WARNING = (0.11, 0.13, 0.17), (0.42, 0.45, 0.50), (0.69, 0.28, 0.04)
+_RULE, _HAIRLINE = (0.25, 0.28, 0.33), (0.87, 0.88, 0.90)
+_TITLE, _CAPTION, _FOOTER = 18.0, 9.0, 7.5
+_LEADING = 1.32
+_ROW_PADDING = 3.4
+_FOOTER_BASELINE = 26.0
+_TOTAL = "total-pages"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One printable line of a cell."""
+
+    text: str
+    width: float
+
+
+class _Paper(Canvas):  # type: ignore[misc]
+    """A canvas that packs each page as soon as it is drawn: twenty thousand rows would be 100 MB unpacked."""
+
+    def showPage(self) -> None:  # noqa: N802 - reportlab's name
+        super().showPage()
+        page = self._doc.Pages.pages[-1]
+        packed = zlib.compress(page.stream.encode("latin-1"))
+        page.Contents = PDFStream(PDFDictionary({"Filter": PDFName("FlateDecode")}), packed)
+        page.stream = None
+
+
+class Pages:
+    """A document that grows row by row.
+
+    Args:
+        file: Where the document is written when it is finished.
+        request: What the report is.
+        rows: How many rows it will have.
+        layout: Where the columns are.
+        right: Which columns are aligned to the right.
+    """
+
+    def __init__(
+        self, file: BinaryIO, request: RenderRequest, rows: int, layout: Layout, right: list[bool]
+    ) -> None:
+        self._layout = layout
+        self._right = right
+        self._request = request
+        self._number = 0
+        self._canvas = _canvas(file, request, layout)
+        self._header = self._wrapped_header()
+        self._edges = [MARGIN + sum(layout.widths[:index]) for index in range(len(layout.widths) + 1)]
+        self._turn()
+        self._title_block(rows)
+        self._table_header()
+
+    def add_row(self, cells: list[list[Line]]) -> None:
+        """Draw one row, on a new page when this one is full."""
+        leading = self._layout.size * _LEADING
+        height = max(map(len, cells)) * leading + 2 * _ROW_PADDING
+        if self._y - height < MARGIN:
+            self._turn()
+            self._table_header()
+        self._draw_cells(cells, regular(), _INK)
+        self._y -= height
+        self._hairlines.append((self._edges[0], self._y, self._edges[-1], self._y))
+
+    def add_remark(self, remark: str) -> None:
+        """Draw a sentence in place of rows."""
+        self._y -= 2 * _CAPTION * _LEADING
+        self._write(self._edges[0] + GUTTER, self._y, remark, regular(), _CAPTION, _MUTED)
+
+    def finish(self) -> None:
+        """Complete the last page and write the document."""
+        self._close_page()
+        canvas = self._canvas
+        canvas.beginForm(_TOTAL)
+        canvas.setFillColorRGB(*_MUTED)
+        canvas.setFont(regular().name, _FOOTER)
+        canvas.drawString(0, 0, str(self._number))
+        canvas.endForm()
+        canvas.save()
+
+    def _wrapped_header(self) -> list[list[Line]]:
+        size, face = self._layout.size, semibold()
+        cells = []
+        for name, width in zip(self._request.columns, self._layout.widths, strict=True):
+            lines, _, _ = wrap(name, (width - 2 * GUTTER) / size, face)
+            cells.append([Line(line, face.width(line)) for line in lines])
+        return cells
+
+    def _turn(self) -> None:
+        """Go to the top of a new page."""
+        if self._number:
+            self._close_page()
+        self._number += 1
+        self._y = self._layout.page[1] - MARGIN
+        self._hairlines: list[tuple[float, float, float, float]] = []
+        self._text = self._canvas.beginText()
+        # What the pen holds: cells share it, and saying it again for each is half of the work.
+        self._colour: tuple[float, ...] = ()
+        self._font = ("", 0.0)
+
+    def _title_block(self, rows: int) -> None:
+        room = self._layout.page[0] - 2 * MARGIN
+        for line in wrap(self._request.title, room / _TITLE, semibold())[0][:3]:
+            self._y -= _TITLE
+            self._write(MARGIN, self._y, line, semibold(), _TITLE, _INK)
+            self._y -= _TITLE * (_LEADING - 1)
+        captions = [(f"{window_caption(self._request.window)}  ·  {rows_caption(rows)}", _MUTED)]
+        if self._request.truncated:
+            captions.append((cut_caption(rows), _WARNING))
+        for text, colour in captions:
+            self._y -= _CAPTION * 1.5
+            self._write(MARGIN, self._y, text, regular(), _CAPTION, colour)
+        self._y -= _CAPTION * 2
+
+    def _table_header(self) -> None:
+        leading = self._layout.size * _LEADING
+        height = max(map(len, self._header)) * leading + 2 * _ROW_PADDING
+        self._draw_cells(self._header, semibold(), _INK, bottom=height)
+        self._y -= height
+        self._canvas.setStrokeColorRGB(*_RULE)
+        self._canvas.setLineWidth(0.8)
+        self._canvas.line(self._edges[0], self._y, self._edges[-1], self._y)
+
+    def _draw_cells(
+        self, cells: list[list[Line]], face: Typeface, colour: tuple[float, ...], *, bottom: float = 0.0
+    ) -> None:
+        """Draw a row's cells from the top, or, given its height as `bottom`, down to its lower edge."""
+        size = self._layout.size
+        leading = size * _LEADING
+        for index, lines in enumerate(cells):
+            above = bottom - len(lines) * leading - 2 * _ROW_PADDING if bottom else 0.0
+            y = self._y - above - _ROW_PADDING - size
+            for line in lines:
+                x = self._edges[index] + GUTTER
+                if self._right[index]:
+                    x = self._edges[index + 1] - GUTTER - line.width * size
+                self._write(x, y, line.text, face, size, colour)
+                y -= leading
+
+    def _write(
+        self, x: float, y: float, text: str, face: Typeface, size: float, colour: tuple[float, ...]
+    ) -> None:
+        pen = self._text
+        if colour != self._colour:
+            pen.setFillColorRGB(*colour)
+            self._colour = colour
+        pen.setTextOrigin(x, y)
+        for font, run in face.runs(text):
+            if (font, size) != self._font:
+                pen.setFont(font, size)
+                self._font = font, size
+            pen.textOut(run)
+
+    def _close_page(self) -> None:
+        self._footer()
+        canvas = self._canvas
+        canvas.setStrokeColorRGB(*_HAIRLINE)
+        canvas.setLineWidth(0.4)
+        canvas.lines(self._hairlines)
+        canvas.drawText(self._text)
+        canvas.showPage()
+
+    def _footer(self) -> None:
+        page, face = f"Page {self._number} of ", regular()
+        self._write(MARGIN, _FOOTER_BASELINE, page, face, _FOOTER, _MUTED)
+        # How many there are is known at the end: a form that is filled in then.
+        self._canvas.saveState()
+        self._canvas.translate(MARGIN + face.width(page) * _FOOTER, _FOOTER_BASELINE)
+        self._canvas.doForm(_TOTAL)
+        self._canvas.restoreState()
+        about = f"{self._request.title}  ·  {window_caption(self._request.window)}"
+        lines, _, _ = wrap(about, (self._layout.page[0] - 2 * MARGIN - 120) / _FOOTER, face)
+        x = self._layout.page[0] - MARGIN - face.width(lines[0]) * _FOOTER
+        self._write(x, _FOOTER_BASELINE, lines[0], face, _FOOTER, _MUTED)
+
+
+def _canvas(file: BinaryIO, request: RenderRequest, layout: Layout) -> Any:
+    canvas = _Paper(
+        file,
+        pagesize=layout.page,
+        pageCompression=1,
+        invariant=1,
+        initialFontName=regular().name,
+        lang="en",
+    )
+    # Not the time of writing: the same report is the same bytes.
+    made = request.window.end.astimezone(UTC).strftime("D:%Y%m%d%H%M%SZ")
+    canvas.setDateFormatter(lambda *_: made)
+    canvas.setTitle(request.title)
+    canvas.setSubject(window_caption(request.window))
+    canvas.setCreator("ReportHub")
+    canvas.setAuthor("ReportHub")
+    return canvas
