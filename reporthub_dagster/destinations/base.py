@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import ClassVar
 
-from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, RenderedFile
+from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, ReceiptState, RenderedFile
+from reporthub_dagster.reporting.redaction import redact, secrets_of_options
+
+_LONGEST_DETAIL = 500
+PARCEL_VARIABLES = ("execution_id", "delivery_name", "file_name", "file_names", "row_count")
+"""Template variables that every parcel has besides its own: `Destination.values` makes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,12 @@ class Destination(ABC):
         delivery: The row with its active recipients. The constructor opens no connection; it checks the row.
         settings: The environment's part.
 
+    Attributes:
+        warnings: What was tolerated, one sentence each; sending may add to them.
+
     Raises:
-        ConfigurationError: A setting or a recipient of the row is not usable; names table, row and column.
+        ConfigurationError: A setting of the row is not usable, or it has no recipient; names table, row and
+            column. A recipient that is not usable does not stop the others: see `problems`.
     """
 
     method: ClassVar[str]
@@ -76,8 +87,12 @@ class Destination(ABC):
         """Whom a delivery reaches, each once, in a stable order; never empty."""
 
     @abstractmethod
-    def send(self, parcel: Parcel, recipients: Sequence[str]) -> Iterator[DeliveryReceipt]:
+    def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
         """Send to each of `recipients` (part of `recipients()`); yield its receipt as soon as it is known.
+
+        Receipts come in the order of `recipients`. No byte for a recipient leaves before its receipt is asked
+        for, so that the caller can record what it is about to do. Callers that may stop early close the
+        generator (`contextlib.closing`): that closes the connection.
 
         Failures are receipts, not exceptions: `retry` for what may work later, `refused` for what will not,
         `unknown` where the payload was sent and the answer lost. When the connection fails as a whole, every
@@ -92,3 +107,47 @@ class Destination(ABC):
             ConfigurationError: It refuses us; a person must change the row.
             TransientError: It is not there at the moment.
         """
+
+    def problems(self) -> tuple[ConfigurationError, ...]:
+        """Recipients that cannot be reached as their rows stand; sending to them gives `refused` receipts."""
+        return ()
+
+    def templates(self) -> Mapping[str, str]:
+        """Every setting of the row that is a template: its name → its text, for checking placeholders."""
+        return {}
+
+    def values(self, parcel: Parcel) -> dict[str, str]:
+        """What the templates of this delivery may use: the parcel's variables and `PARCEL_VARIABLES`."""
+        names = [file.name for file in parcel.files]
+        own = (
+            parcel.execution_id,
+            self.delivery.name,
+            names[0] if names else "",
+            ", ".join(names),
+            str(max((file.row_count for file in parcel.files), default=0)),
+        )
+        return {**dict(zip(PARCEL_VARIABLES, own, strict=True)), **parcel.variables}
+
+    def _warn(self, *sentences: str) -> None:
+        self.warnings = tuple(dict.fromkeys((*self.warnings, *sentences)))
+
+    def _secrets(self) -> frozenset[str]:
+        """Texts that no receipt and no error may show."""
+        return secrets_of_options(self.delivery.options)
+
+    def _receipt(self, recipient: str, state: ReceiptState, detail: str) -> DeliveryReceipt:
+        line = redact(" ".join(detail.split()), self._secrets())[:_LONGEST_DETAIL]
+        return DeliveryReceipt(self.delivery.id, recipient, state, line, datetime.now(UTC))
+
+    def _misconfigured(
+        self, problem: str, setting: str, *, value: object = None, valid: str | None = None
+    ) -> ConfigurationError:
+        """An error in one setting of `delivery_config`."""
+        return ConfigurationError(
+            problem,
+            table="report_deliveries",
+            row=self.delivery.id,
+            column=f"delivery_config.{setting}" if setting else "delivery_config",
+            value=value,
+            valid=valid,
+        )

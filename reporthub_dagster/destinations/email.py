@@ -1,0 +1,157 @@
+"""E-mail: one message for each recipient, all over one connection, a receipt for each."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Generator, Mapping, Sequence
+from datetime import UTC, datetime
+
+from reporthub_dagster.destinations.addresses import Address, split_addresses
+from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.email_message import Heading, Letter, Message, default_texts
+from reporthub_dagster.destinations.email_settings import (
+    EmailSettings,
+    find_route,
+    find_sender,
+    parse_located,
+    reply_addresses,
+    tolerated,
+)
+from reporthub_dagster.destinations.smtp_session import Courier, Outcome, SmtpSession
+from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt
+from reporthub_dagster.reporting.text_template import fill
+
+
+class EmailDestination(Destination):
+    """Recipients are the addresses of the rows, then `cc`, then `bcc`; each gets a message of its own.
+
+    A recipient is named by its address with the domain in small letters; one that is not valid by what is
+    written there.
+    """
+
+    method = "email"
+
+    def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
+        super().__init__(delivery, settings)
+        self._config = EmailSettings.of_row(delivery.options, delivery.id)
+        self._route = find_route(self._config, settings.smtp, delivery.id)
+        self._sender = find_sender(self._config, settings.smtp, delivery.id)
+        self._reply_to = reply_addresses(self._config, delivery.id)
+        self._warn(*tolerated(self._config, self._route))
+        self._people: dict[str, Address | ConfigurationError] = {}
+        self._wires: set[str] = set()
+        self._cc = self._find_people()
+        if not self._people:
+            raise ConfigurationError(
+                "the delivery has no active recipient",
+                table="report_deliveries",
+                row=delivery.id,
+                valid="add a row to report_delivery_recipients, with recipient_type email",
+            )
+
+    def recipients(self) -> tuple[str, ...]:
+        """Everybody who gets a message."""
+        return tuple(self._people)
+
+    def problems(self) -> tuple[ConfigurationError, ...]:
+        """Addresses that are not valid."""
+        return tuple(person for person in self._people.values() if isinstance(person, ConfigurationError))
+
+    def templates(self) -> Mapping[str, str]:
+        """Subject and bodies, where the row has its own."""
+        texts = {name: getattr(self._config, name) for name in ("subject", "body", "body_html")}
+        place = f"report_deliveries {self.delivery.id}, delivery_config"
+        return {f"{place}.{name}": text for name, text in texts.items() if text}
+
+    def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
+        """One message each; a recipient that the row does not name is refused."""
+        letter = self._letter(parcel)
+        courier = Courier(self._route, self.settings.timeout_seconds)
+        try:
+            for recipient in recipients:
+                outcome = self._deliver(recipient, letter, courier)
+                yield self._receipt(recipient, outcome.state, outcome.detail)
+        finally:
+            courier.close()
+
+    def check(self) -> str:
+        """Connect, encrypt, sign in, leave."""
+        session = SmtpSession.open(self._route, self.settings.timeout_seconds)
+        try:
+            return session.describe()
+        finally:
+            session.close()
+
+    def _deliver(self, recipient: str, letter: Letter, courier: Courier) -> Outcome:
+        person = self._people.get(recipient)
+        if not isinstance(person, Address):
+            return Outcome("refused", str(person or "this is not a recipient of the delivery"))
+
+        def compose(session: SmtpSession) -> Message:
+            return letter.addressed(
+                person, now=datetime.now(UTC), size_limit=session.size_limit, utf8=session.utf8
+            )
+
+        return courier.deliver(compose)
+
+    def _letter(self, parcel: Parcel) -> Letter:
+        values = self.values(parcel)
+        subject, body = default_texts(values)
+        heading = Heading(
+            execution_id=parcel.execution_id,
+            delivery_id=self.delivery.id,
+            subject=self._filled("subject", self._config.subject or subject, values),
+            sender=self._sender,
+            sender_name=self._config.from_name or self._sender.name,
+            reply_to=self._reply_to,
+            cc=self._cc,
+        )
+        text = self._filled("body", self._config.body or body, values)
+        page = self._config.body_html
+        if page is not None:
+            escaped = {name: html.escape(value) for name, value in values.items()}
+            page = self._filled("body_html", page, escaped)
+        return Letter(heading, text, page, parcel.files)
+
+    def _filled(self, setting: str, template: str, values: Mapping[str, str]) -> str:
+        filled = fill(template, values)
+        self._warn(
+            *(
+                f"delivery_config.{setting}: {{{{{name}}}}} has no value, left as written"
+                for name in filled.unknown
+            )
+        )
+        return filled.text
+
+    def _find_people(self) -> tuple[Address, ...]:
+        """Fill in who gets a message; returns those of `cc`."""
+        for row in self.delivery.recipients:
+            if row.kind.lower() == "email":
+                self._add(row.value, "report_delivery_recipients", row.id, "recipient_value")
+            else:
+                self._warn(f"report_delivery_recipients {row.id}: type {row.kind} is not for email, left out")
+        copies: dict[str, list[Address]] = {}
+        for setting, value in (("cc", self._config.cc), ("bcc", self._config.bcc)):
+            column = f"delivery_config.{setting}"
+            copies[setting] = self._add(value, "report_deliveries", self.delivery.id, column)
+        return tuple(copies["cc"])
+
+    def _add(self, value: str | tuple[str, ...], table: str, row: int, column: str) -> list[Address]:
+        """Everybody in `value` becomes a recipient who is not one yet; returns the valid addresses."""
+        found = {}
+        for text in split_addresses(value) or ([value] if isinstance(value, str) else []):
+            try:
+                address = parse_located(text, table=table, row=row, column=column)
+            except ConfigurationError as error:
+                self._people.setdefault(text.strip() or f"({table} {row} is empty)", error)
+                continue
+            found[address.wire] = address
+            if address.wire not in self._wires:
+                self._wires.add(address.wire)
+                self._people[address.text] = address
+        return list(found.values())
+
+    def _secrets(self) -> frozenset[str]:
+        """Also the environment's password, and how it looks on the wire."""
+        return super()._secrets() | self._route.secrets

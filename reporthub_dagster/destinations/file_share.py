@@ -1,0 +1,153 @@
+"""A mounted or local folder: files appear there whole, under their own names."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import stat
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path, PurePath
+
+from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.folder import Folder
+from reporthub_dagster.destinations.parcel_files import chunks_of, is_same
+from reporthub_dagster.destinations.row_settings import RowSettings, Secret
+from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
+from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, RenderedFile
+from reporthub_dagster.storage.atomic import atomic_file
+
+
+class FileShareSettings(RowSettings):
+    """`delivery_config` of a folder.
+
+    Attributes:
+        path: The folder; its parts may hold `{{variables}}`. What stands before the first of them must exist
+            unless `create_directory`: a share that is not mounted must not fill the local disk.
+        overwrite: Replace an existing file of the same name, in one step; False refuses.
+        server: With `share`, `username`, `password`, `domain`: SMB, which this release does not speak.
+    """
+
+    path: str | None = None
+    create_directory: bool = False
+    overwrite: bool = True
+    server: str | None = None
+    share: str | None = None
+    username: str | None = None
+    password: Secret | None = None
+    domain: str | None = None
+
+
+class FileShareDestination(Destination):
+    """Recipients are the rows, each a label or an absolute path instead of `path`; without rows, `path`."""
+
+    method = "file_share"
+
+    def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
+        super().__init__(delivery, settings)
+        self._config = FileShareSettings.of_row(delivery.options, delivery.id)
+        self._warn(*(f"delivery_config.{key} is not known to file_share" for key in self._config.unknown()))
+        self._refuse_smb()
+        self._folders: dict[str, Folder] = {}
+        for row in delivery.recipients:
+            own = Folder(row.value.strip(), "report_delivery_recipients", row.id, "recipient_value")
+            if own.template:
+                absolute = PurePath(own.template).is_absolute()
+                self._folders.setdefault(own.template, own if absolute else self._common_folder())
+        if not self._folders:
+            common = self._common_folder()
+            self._folders[common.template] = common
+
+    def recipients(self) -> tuple[str, ...]:
+        """Labels and paths."""
+        return tuple(self._folders)
+
+    def templates(self) -> Mapping[str, str]:
+        """The paths."""
+        folders = self._folders.values()
+        return {f"{folder.table} {folder.row}, {folder.column}": folder.template for folder in folders}
+
+    def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
+        """Write every file into each recipient's folder; `detail` says where they are.
+
+        A file of the same name is replaced; with `overwrite` false it is left alone, and the delivery is
+        refused unless that file is the same already.
+        """
+        for recipient in recipients:
+            folder = self._folders.get(recipient)
+            if folder is None:
+                yield self._receipt(recipient, "refused", "this is not a recipient of the delivery")
+                continue
+            try:
+                written = self._write(parcel, folder)
+            except TransientError as error:
+                yield self._receipt(recipient, "retry", str(error))
+            except ReportHubError as error:
+                yield self._receipt(recipient, "refused", str(error))
+            else:
+                yield self._receipt(recipient, "sent", ", ".join(map(str, written)))
+
+    def check(self) -> str:
+        """Write a probe into every folder and remove it."""
+        bases = {folder.base: folder for folder in self._folders.values()}
+        for base, folder in bases.items():
+            try:
+                self._require(base)
+                probe = base / f".reporthub-{secrets.token_hex(8)}.probe"
+                try:
+                    probe.write_bytes(b"reporthub\n")
+                finally:
+                    probe.unlink(missing_ok=True)
+            except OSError as error:
+                raise folder.failure(error) from None
+        return f"{', '.join(map(str, bases))} can be written"
+
+    def _write(self, parcel: Parcel, folder: Folder) -> list[Path]:
+        try:
+            self._require(folder.base)
+            target, unknown = folder.filled(self.values(parcel))
+            self._warn(
+                *(f"{folder.column}: {{{{{name}}}}} has no value, left as written" for name in unknown)
+            )
+            target.mkdir(parents=True, exist_ok=True)
+            return [self._put(file, target) for file in parcel.files]
+        except OSError as error:
+            raise folder.failure(error) from None
+
+    def _put(self, file: RenderedFile, folder: Path) -> Path:
+        target = folder / file.name
+        if PurePath(file.name).name != file.name or file.name in ("", ".."):
+            raise PermanentError(f"{file.name!r} is not the name of a file")
+        if not self._config.overwrite and target.exists():
+            if is_same(target, file):
+                return target
+            raise PermanentError(f"{target} exists already, and delivery_config.overwrite is false")
+        with atomic_file(target) as out:
+            for chunk in chunks_of(file):
+                out.write(chunk)
+        return target
+
+    def _require(self, base: Path) -> None:
+        if self._config.create_directory:
+            base.mkdir(parents=True, exist_ok=True)
+        if not stat.S_ISDIR(base.stat().st_mode):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+    def _common_folder(self) -> Folder:
+        """The one of `delivery_config.path`."""
+        path = (self._config.path or "").strip()
+        if not path:
+            raise self._misconfigured("there is no folder", "path", valid="give the path of a mounted folder")
+        if not PurePath(path).is_absolute():
+            path = str(Path.cwd() / path)
+            self._warn(f"delivery_config.path is not absolute, taken as {path}")
+        return Folder(path, "report_deliveries", self.delivery.id, "delivery_config.path")
+
+    def _refuse_smb(self) -> None:
+        path = (self._config.path or "").strip()
+        if self._config.server or self._config.share or path.startswith(("\\\\", "//", "smb:", "cifs:")):
+            raise self._misconfigured(
+                "SMB comes with a later release",
+                "server" if self._config.server or self._config.share else "path",
+                valid="mount the share on this machine and give the mounted folder as path",
+            )
