@@ -5,14 +5,14 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
 import pyarrow as pa
 
 from reporthub_dagster.reporting.bound_query import BoundQuery
-from reporthub_dagster.reporting.errors import PermanentError
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import DataSource, QueryResult
 from reporthub_dagster.storage.spool import columns_of, new_spool
 
@@ -28,23 +28,39 @@ class QueryLimits:
         timeout_seconds: On the server from the start of the statement, and on our side to the last row.
         max_rows: Rows that the spool holds at the most.
         batch_rows: Rows in memory at once.
+        spent_seconds: How much of the time an earlier reading of the same query has used up.
     """
 
     timeout_seconds: float
     max_rows: int
     batch_rows: int = 10_000
+    spent_seconds: float = 0.0
+
+    @property
+    def remaining_seconds(self) -> float:
+        """What is left of the time, at least a millisecond: zero means "no limit" to servers."""
+        return max(self.timeout_seconds - self.spent_seconds, 0.001)
+
+    @property
+    def rows_at_once(self) -> int:
+        """Rows of one batch: never more than it takes to see that there are more than `max_rows`."""
+        return min(self.batch_rows, self.max_rows + 1)
 
 
 class TypeMisfit(Exception):  # noqa: N818 - a signal between a result and its spooling, not an error
-    """A value does not fit the type that its column was given; the query starts again with a wider one.
+    """Values do not fit the types that their columns were given; the query starts again with wider ones.
 
-    Only for sources whose columns have no binding type (SQLite).
+    Usual where columns have no binding type (SQLite); elsewhere for the rare value that its declared type
+    cannot hold, such as `NaN` in a `numeric(10, 2)`. The new reading replaces the old one entirely, so a
+    spool never mixes two states of the source.
+
+    Args:
+        wider: Column position → field. Each must hold strictly more than the one before, ending with text.
     """
 
-    def __init__(self, column: int, wider: pa.Field) -> None:
-        super().__init__(column, wider)
-        self.column = column
-        self.wider = wider
+    def __init__(self, wider: Mapping[int, pa.Field]) -> None:
+        super().__init__(wider)
+        self.wider = dict(wider)
 
 
 class ResultStream(ABC):
@@ -59,9 +75,10 @@ class ResultStream(ABC):
 
         Raises:
             TransientError: The connection was lost, or the server asks to try again (deadlock, too busy).
-            PermanentError: The server refused the query, ran into its time limit, or sent a value that no
-                column type can hold exactly.
-            TypeMisfit: See there.
+            ConfigurationError: The server refused the query on the way (a division by zero, say).
+            PermanentError: The server ran into the time limit, or sent a value that no column type can hold
+                exactly.
+            TypeMisfit: See there; raised before the batch that does not fit is given out.
         """
 
     @abstractmethod
@@ -104,9 +121,9 @@ class Connector(ABC):
             wider: Column position → field, for a query that starts again after a `TypeMisfit`.
 
         Raises:
-            ConfigurationError: Unknown host, wrong password, no such database, no right to read.
+            ConfigurationError: Unknown host, wrong password, no such database, no right to read; or the
+                server refuses the query: the message holds its words, redacted.
             TransientError: The server is not there or is too busy.
-            PermanentError: The server refuses the query; the message holds its words, redacted.
         """
 
     @abstractmethod
@@ -131,12 +148,14 @@ class Connector(ABC):
         started = time.monotonic()
         wider: dict[int, pa.Field] = {}
         while True:
-            stream = self.open(query, limits, wider)
+            check_deadline(started, limits)
+            left = replace(limits, spent_seconds=time.monotonic() - started)
+            stream = self.open(query, left, wider)
             try:
                 rows, truncated = _write(stream, target, limits, started, on_progress)
             except TypeMisfit as misfit:
                 stream.abort()
-                wider[misfit.column] = misfit.wider
+                wider.update(misfit.wider)
                 continue
             except BaseException:
                 stream.abort()
@@ -178,7 +197,23 @@ def check_deadline(started: float, limits: QueryLimits) -> None:
         PermanentError: It has.
     """
     if time.monotonic() - started > limits.timeout_seconds:
-        raise PermanentError(
-            f"the query ran longer than timeout_seconds = {limits.timeout_seconds:g}; "
-            "make it faster or raise report_configs.timeout_seconds (at most 3600)"
-        )
+        raise timed_out(limits)
+
+
+def refused(words: str) -> ConfigurationError:
+    """The error for a query that the server will not run; the caller knows which report it is of.
+
+    Args:
+        words: The server's own, redacted, in one line.
+    """
+    return ConfigurationError(
+        f"the database refused the query: {words}", table="report_configs", column="report_query"
+    )
+
+
+def timed_out(limits: QueryLimits) -> PermanentError:
+    """The error for a query that used up its time, on whichever side that was noticed."""
+    return PermanentError(
+        f"the query ran longer than timeout_seconds = {limits.timeout_seconds:g}; "
+        "make it faster or raise report_configs.timeout_seconds (at most 3600)"
+    )

@@ -1,4 +1,4 @@
-"""Starting and ending the private servers of tests: free loopback ports, temporary folders, pids of our own."""
+"""Starting and ending the private servers of tests: free loopback ports, pids of our own."""
 
 from __future__ import annotations
 

@@ -1,0 +1,115 @@
+"""The result of one query on PostgreSQL, in a read-only transaction of its own with a time limit."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+import pyarrow as pa
+from psycopg import pq
+
+from reporthub_dagster.connectors.base import QueryLimits
+from reporthub_dagster.connectors.postgresql_columns import column_of
+from reporthub_dagster.connectors.postgresql_wire import Wire
+from reporthub_dagster.connectors.sql import SQLConnector
+from reporthub_dagster.connectors.text_stream import BATCH_BYTES, BATCH_SECONDS, TextStream
+from reporthub_dagster.reporting.bound_query import BoundQuery
+from reporthub_dagster.storage.spool import distinct_names
+
+_ABORT_SECONDS = 5.0
+_OUTPUT = {
+    "datestyle": "ISO",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+}
+"""How values are written; what they are read as stays the server's choice."""
+
+
+class PostgreSQLStream(TextStream):
+    """The result of one query, in a read-only transaction of its own."""
+
+    def __init__(
+        self, connector: SQLConnector[Any], limits: QueryLimits, connection: psycopg.Connection[Any]
+    ) -> None:
+        super().__init__(connector, limits)
+        self._connection = connection
+        self._wire = Wire(connection)
+        self._time_zone: str | None = None
+
+    def prepare(self, time_zone: str | None) -> None:
+        """Begin the read-only transaction and set what shall hold in it, and only in it.
+
+        Settings of the transaction instead of the session also work behind a pooler.
+        """
+        self._time_zone = time_zone
+        self._connection.read_only = True
+        settings = {
+            **_OUTPUT,
+            "statement_timeout": f"{math.ceil(self._limits.remaining_seconds * 1000)}ms",
+            **({"TimeZone": time_zone} if time_zone else {}),
+        }
+        calls = ", ".join(["set_config(%s, %s, true)"] * len(settings))
+        self._connection.execute(
+            f"SELECT {calls}".encode(), [part for setting in settings.items() for part in setting]
+        )
+
+    def send(self, query: BoundQuery, wider: Mapping[int, pa.Field]) -> None:
+        """See `SQLStream.send`."""
+        described = self._describe(_numbered(query), query.sequence())
+        places = range(described.nfields)
+        names = distinct_names([(described.fname(place) or b"").decode() for place in places])
+        columns = [
+            column_of(name, described.ftype(place), described.fmod(place))
+            for place, name in zip(places, names, strict=True)
+        ]
+        self.describe(columns, wider)
+
+    def _describe(self, sql: str, values: Sequence[Any]) -> pq.abc.PGresult:
+        """Send the query; again, with a value as text where it does not tell its type (`:x IS NULL`)."""
+        texts: set[int] = set()
+        while True:
+            try:
+                return self._wire.send(sql, values, texts)
+            except psycopg.errors.IndeterminateDatatype as error:
+                number = re.search(r"\$(\d+)", error.diag.message_primary or "")
+                if number is None or int(number[1]) in texts:
+                    raise
+                texts.add(int(number[1]))
+            self._connection.rollback()
+            self.prepare(self._time_zone)
+
+    def read(self) -> pa.RecordBatch | None:
+        """See `SQLStream.read`."""
+        cells = self._wire.read(
+            len(self._columns), rows=self._limits.rows_at_once, size=BATCH_BYTES, seconds=BATCH_SECONDS
+        )
+        return self.batch(cells) if cells[0] else None
+
+    def close(self) -> None:
+        """See `ResultStream.close`."""
+        self._connection.close()
+
+    def abort(self) -> None:
+        """Cancel the query, then close the socket on what is still coming."""
+        try:
+            if self._connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+                with suppress(psycopg.Error, OSError):
+                    self._connection.cancel_safe(timeout=_ABORT_SECONDS)
+        finally:
+            self._connection.close()
+
+
+def _numbered(query: BoundQuery) -> str:
+    """The SQL with `$1`, `$2`, … in order of appearance, so that each place may want a type of its own."""
+    texts, count = [], 0
+    for part in query.parts:
+        if isinstance(part, str):
+            texts.append(part)
+        else:
+            count += 1
+            texts.append(f"${count}")
+    return "".join(texts)

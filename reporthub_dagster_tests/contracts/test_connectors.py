@@ -1,0 +1,507 @@
+"""What every connector promises, held against a real database of every kind in the registry."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reporthub_dagster.connectors.base import Connector, QueryLimits
+from reporthub_dagster.connectors.registry import CONNECTORS
+from reporthub_dagster.reporting.bound_query import Bind, BoundQuery
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    PermanentError,
+    ReportHubError,
+    TransientError,
+)
+from reporthub_dagster.reporting.records import DataSource, QueryResult
+from reporthub_dagster.storage.spool import Spool
+from reporthub_dagster_tests.servers.mariadb import PASSWORD, MariaDBDatabase
+from reporthub_dagster_tests.servers.postgresql import PostgreSQLDatabase
+from reporthub_dagster_tests.servers.process import wait_until
+
+_PAD = "x" * 200
+
+
+@dataclass(frozen=True)
+class Case:
+    """How the contract is said in one database's SQL.
+
+    Attributes:
+        rows: A query that streams the numbers 1 to `{count}` as `n`, and a wide text.
+        slow: A query that computes for a minute before its first row.
+        write: A query that would insert a row into `kept`.
+        names: A query with awkward column names, and the names that a result gets.
+        no_columns: A statement that succeeds without columns.
+        server: True when there is a server to log in to, to ask and to kill.
+        product: What `check` begins with.
+        bad_url: A URL of another kind.
+    """
+
+    kind: str
+    rows: str
+    slow: str
+    write: str
+    names: tuple[str, list[str]]
+    no_columns: str
+    product: str
+    server: bool = True
+    create: tuple[str, ...] = (
+        "CREATE TABLE kept (id int)",
+        "INSERT INTO kept VALUES (1)",
+        "CREATE TABLE binds (s varchar(100), i int, d decimal(12,3), dt date, ts timestamp, b boolean)",
+    )
+
+
+CASES = {
+    case.kind: case
+    for case in (
+        Case(
+            kind="mysql",
+            rows=f"SELECT seq AS n, '{_PAD}' AS pad FROM seq_1_to_{{count}}",
+            slow="SELECT SUM(a.seq * b.seq) AS x FROM seq_1_to_10000000 AS a, seq_1_to_10000000 AS b",
+            write="INSERT INTO kept VALUES (2)",
+            names=("SELECT 1 AS id, 2 AS id, 3 AS id_2, 4 AS ``", ["id", "id_3", "id_2", "column_4"]),
+            no_columns="DO 1",
+            product="MariaDB 1",
+        ),
+        Case(
+            kind="postgresql",
+            rows=f"SELECT generate_series(1, {{count}}) AS n, '{_PAD}' AS pad",
+            slow="SELECT pg_sleep(60) AS x",
+            write="WITH new AS (INSERT INTO kept VALUES (2) RETURNING id) SELECT id FROM new",
+            names=("SELECT 1 AS id, 2 AS id, 3 AS id_2", ["id", "id_3", "id_2"]),
+            no_columns="SELECT",
+            product="PostgreSQL 1",
+        ),
+        Case(
+            kind="sqlite",
+            rows="WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c LIMIT {count}) "
+            f"SELECT n, '{_PAD}' AS pad FROM c",
+            slow="WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT sum(n) AS x FROM c",
+            write="INSERT INTO kept VALUES (2) RETURNING id",
+            names=('SELECT 1 AS id, 2 AS id, 3 AS id_2, 4 AS ""', ["id", "id_3", "id_2", "column_4"]),
+            no_columns="BEGIN",
+            product="SQLite 3",
+            server=False,
+        ),
+    )
+}
+SERVERS = [kind for kind, case in CASES.items() if case.server]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A database of one kind for one test."""
+
+    case: Case
+    row: DataSource
+    folder: Path
+    execute: Callable[..., list[tuple[Any, ...]]]
+    statements: Callable[[], list[str]] = list
+    kill: Callable[[], None] = lambda: None
+    marker: str = field(default_factory=lambda: f"/* {secrets.token_hex(8)} */")
+
+    def connector(self, **changes: Any) -> Connector:
+        row = replace(self.row, **changes)
+        return CONNECTORS.get(row.kind)(row)
+
+    def spool(self, query: str | BoundQuery, **given: Any) -> QueryResult:
+        progress = given.pop("on_progress", lambda _: None)
+        limits = QueryLimits(**{"timeout_seconds": 120, "max_rows": 1_000_000, **given})
+        if isinstance(query, str):
+            query = BoundQuery.of([f"{query} {self.marker}"])
+        return self.connector().spool(query, self.folder / "result.arrow", limits, progress)
+
+    def files(self) -> list[str]:
+        return [path.name for path in self.folder.iterdir()]
+
+    def runs(self) -> bool:
+        """True while the server works on this test's query."""
+        return any(self.marker in statement for statement in self.statements())
+
+    def wait_until_gone(self) -> None:
+        wait_until(lambda: not self.runs(), "the end of the query", seconds=10)
+
+
+@pytest.fixture(params=list(CASES))
+def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
+    case = CASES[request.param]
+    folder = tmp_path / "execution"
+    folder.mkdir()
+    made = _MADE[case.kind](request, case, folder, tmp_path)
+    made.execute(*case.create)
+    return made
+
+
+def _mysql(request: pytest.FixtureRequest, case: Case, folder: Path, _: Path) -> Source:
+    database: MariaDBDatabase = request.getfixturevalue("mariadb_database")
+    row = DataSource(7, "shop", "mysql", database.url, {})
+    server = database.server
+    return Source(case, row, folder, database.execute, server.statements, server.kill)
+
+
+def _postgresql(request: pytest.FixtureRequest, case: Case, folder: Path, _: Path) -> Source:
+    database: PostgreSQLDatabase = request.getfixturevalue("postgresql_database")
+    row = DataSource(7, "shop", "postgresql", database.url, {})
+    server = database.server
+    return Source(case, row, folder, database.execute, server.statements, server.kill)
+
+
+def _sqlite(_: pytest.FixtureRequest, case: Case, folder: Path, home: Path) -> Source:
+    file = home / "a shop?.db"
+
+    def execute(*statements: str) -> list[tuple[Any, ...]]:
+        with closing(sqlite3.connect(file)) as connection, connection:
+            return [connection.execute(statement).fetchall() for statement in statements][-1]
+
+    return Source(
+        case,
+        DataSource(7, "shop", "sqlite", f"sqlite:///{str(file).replace('?', '%3F')}", {}),
+        folder,
+        execute,
+    )
+
+
+_MADE: dict[str, Callable[[pytest.FixtureRequest, Case, Path, Path], Source]] = {
+    "mysql": _mysql,
+    "postgresql": _postgresql,
+    "sqlite": _sqlite,
+}
+with_a_server = pytest.mark.parametrize("source", SERVERS, indirect=True)
+
+
+def test_every_kind_has_a_case() -> None:
+    assert set(CONNECTORS.kinds()) == set(CASES) == set(_MADE)
+
+
+def test_rows_are_streamed_in_order(source: Source) -> None:
+    seen: list[int] = []
+
+    result = source.spool(source.case.rows.format(count=25_000), on_progress=seen.append)
+
+    spool = Spool.open(result.spool)
+    numbers = [n for batch in spool.batches(["n"]) for n in batch.column(0).to_pylist()]
+    assert numbers == list(range(1, 25_001))
+    assert (result.row_count, result.truncated) == (25_000, False)
+    assert [column.name for column in result.columns] == ["n", "pad"]
+    assert seen == sorted(seen)
+    assert len(seen) >= 3
+    assert seen[-1] == 25_000
+    assert all(batch.num_rows <= 10_000 for batch in spool.batches())
+
+
+@pytest.mark.parametrize("max_rows", [1, 10_000, 12_345])
+def test_max_rows_cuts_the_result_and_says_so(source: Source, max_rows: int) -> None:
+    result = source.spool(source.case.rows.format(count=25_000), max_rows=max_rows)
+
+    assert (result.row_count, result.truncated) == (max_rows, True)
+    assert Spool.open(result.spool).row_count == max_rows
+
+
+@pytest.mark.parametrize("count", [1, 10_000, 10_001])
+def test_exactly_max_rows_is_a_whole_result(source: Source, count: int) -> None:
+    result = source.spool(source.case.rows.format(count=count), max_rows=count)
+
+    assert (result.row_count, result.truncated) == (count, False)
+
+
+def test_a_huge_result_is_aborted_and_not_drained(source: Source) -> None:
+    started = time.monotonic()
+
+    result = source.spool(source.case.rows.format(count=1_000_000_000), max_rows=1000)
+
+    assert result.truncated
+    assert time.monotonic() - started < 10
+    source.wait_until_gone()
+
+
+def test_an_interrupt_in_the_middle_ends_the_query_and_leaves_no_file(source: Source) -> None:
+    seen: list[bool] = []
+
+    def interrupt(_: int) -> None:
+        seen.append(source.runs())
+        if len(seen) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        source.spool(source.case.rows.format(count=1_000_000_000), on_progress=interrupt)
+
+    assert all(seen) or not source.case.server
+    assert source.files() == []
+    source.wait_until_gone()
+
+
+def test_a_signal_ends_a_query_that_has_no_rows_yet(source: Source) -> None:
+    started = time.monotonic()
+    interrupt = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    interrupt.start()
+
+    with pytest.raises(KeyboardInterrupt):
+        source.spool(source.case.slow)
+
+    interrupt.join()
+    assert time.monotonic() - started < 15
+    assert source.files() == []
+    source.wait_until_gone()
+
+
+def test_an_interrupt_of_another_kind_is_not_changed(source: Source) -> None:
+    class RunCancelled(BaseException):
+        pass
+
+    def cancel(*_: object) -> None:
+        raise RunCancelled
+
+    before = signal.signal(signal.SIGUSR1, cancel)
+    interrupt = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGUSR1))
+    interrupt.start()
+    try:
+        with pytest.raises(RunCancelled):
+            source.spool(source.case.slow)
+    finally:
+        interrupt.join()
+        signal.signal(signal.SIGUSR1, before)
+
+    assert source.files() == []
+    source.wait_until_gone()
+
+
+@with_a_server
+def test_a_server_that_dies_in_the_middle_is_a_transient_error(source: Source) -> None:
+    with pytest.raises(TransientError) as raised:
+        source.spool(source.case.rows.format(count=100_000_000), on_progress=lambda _: source.kill())
+
+    assert source.files() == []
+    _assert_tells_no_secret(raised.value)
+
+
+@with_a_server
+def test_a_server_that_is_not_there_is_a_transient_error(source: Source) -> None:
+    source.kill()
+
+    with pytest.raises(TransientError, match="cannot be reached"):
+        source.connector().check(5)
+
+
+def test_the_time_limit_stops_a_statement_that_computes(source: Source) -> None:
+    started = time.monotonic()
+
+    with pytest.raises(PermanentError, match=r"longer than timeout_seconds = 1; .*report_configs"):
+        source.spool(source.case.slow, timeout_seconds=1)
+
+    assert time.monotonic() - started < 5, "the client alone would have waited longer"
+    assert source.files() == []
+    source.wait_until_gone()
+
+
+def test_the_time_limit_stops_a_result_that_goes_on(source: Source) -> None:
+    with pytest.raises(PermanentError, match="longer than timeout_seconds = 1"):
+        source.spool(source.case.rows.format(count=1_000_000_000), timeout_seconds=1, max_rows=10**9)
+
+    assert source.files() == []
+    source.wait_until_gone()
+
+
+def test_the_session_itself_refuses_to_write(source: Source) -> None:
+    with pytest.raises(ConfigurationError, match=r"(?i)read.?only"):
+        source.spool(source.case.write)
+
+    assert source.execute("SELECT id FROM kept") == [(1,)]
+
+
+@with_a_server
+def test_a_wrong_password_names_the_row_to_change(source: Source) -> None:
+    url = source.row.url.replace(":p%40ss", ":not-p%40ss")
+
+    with pytest.raises(ConfigurationError, match=r"report_datasources 7, column connection_url") as raised:
+        source.connector(url=url).check(5)
+
+    _assert_tells_no_secret(raised.value)
+    assert "not-p" not in str(raised.value)
+
+
+@with_a_server
+def test_an_unknown_host_names_the_row_to_change(source: Source) -> None:
+    url = source.row.url.replace("127.0.0.1", "no-such-host.invalid")
+
+    with pytest.raises(ConfigurationError, match=r"column connection_url: unknown host") as raised:
+        source.connector(url=url).check(5)
+
+    _assert_tells_no_secret(raised.value)
+
+
+@with_a_server
+def test_an_unknown_database_names_the_row_to_change(source: Source) -> None:
+    url = source.row.url.replace("/test_", "/no_such_")
+
+    with pytest.raises(ConfigurationError, match=r"column connection_url: .*no_such_") as raised:
+        source.connector(url=url).check(5)
+
+    _assert_tells_no_secret(raised.value)
+
+
+@pytest.mark.parametrize(
+    "query", ["SELECT no_such_column FROM kept", "SELECT id FROM no_such_table", "SELECT FROM WHERE"]
+)
+def test_a_query_that_the_database_refuses_is_told_in_its_words(source: Source, query: str) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"the database refused the query: .*(no_such|syntax)"
+    ) as raised:
+        source.spool(query)
+
+    assert "\n" not in str(raised.value)
+    assert source.files() == []
+    _assert_tells_no_secret(raised.value)
+
+
+def test_awkward_column_names_become_distinct(source: Source) -> None:
+    query, names = source.case.names
+
+    result = source.spool(query)
+
+    assert [column.name for column in result.columns] == names
+
+
+def test_an_empty_result_keeps_its_columns(source: Source) -> None:
+    result = source.spool("SELECT s, i, dt FROM binds WHERE 1 = 0")
+
+    assert [(column.name, column.type) for column in result.columns] == [
+        ("s", "string"),
+        ("i", "int64" if source.case.kind == "sqlite" else "int32"),
+        ("dt", "date32[day]"),
+    ]
+    assert Spool.open(result.spool).row_count == 0
+
+
+def test_a_statement_without_columns_is_an_error(source: Source) -> None:
+    with pytest.raises(PermanentError, match="no columns"):
+        source.spool(source.case.no_columns)
+
+
+@pytest.mark.parametrize(
+    "text", ["it's", 'double "quotes"', "100 %s %(s)s %", ":s ?", r"back\slash\'", "😀 é", "", "a\nb\t;--"]
+)
+def test_values_of_every_python_type_reach_the_database(source: Source, text: str) -> None:
+    values = {
+        "s": text,
+        "i": -2_000_000_000,
+        "d": Decimal("123456789.125"),
+        "dt": date(2013, 2, 28),
+        "ts": datetime.fromisoformat("2013-02-28 23:59:59"),
+        "b": True,
+    }
+    _insert(source, values)
+    parts: list[str | Bind] = ["SELECT '100 %s :x ?' AS literal, s FROM binds WHERE "]
+    for name, value in values.items():
+        parts += [f"{name} = ", Bind(name, value), " AND "]
+    parts += [Bind("nothing", None), " IS NULL AND ", Bind("s", text), " IS NOT NULL"]
+
+    result = source.spool(BoundQuery.of(parts))
+
+    assert Spool.open(result.spool).head(2).to_pylist() == [{"literal": "100 %s :x ?", "s": text}]
+
+
+def test_a_result_of_any_length_fits_into_bounded_memory(source: Source, tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from reporthub_dagster.connectors.base import QueryLimits\n"
+        "from reporthub_dagster.connectors.registry import CONNECTORS\n"
+        "from reporthub_dagster.reporting.bound_query import BoundQuery\n"
+        "from reporthub_dagster.reporting.records import DataSource\n"
+        "kind, url, small, large, target = sys.argv[1:]\n"
+        "connector = CONNECTORS.get(kind)(DataSource(1, 's', kind, url, {}))\n"
+        "def run(query):\n"
+        "    connector.spool(BoundQuery.of([query]), Path(target), QueryLimits(120, 1_000_000))\n"
+        "    status = Path('/proc/self/status').read_text()\n"
+        "    return int(status.split('VmHWM:')[1].split()[0]) // 1024\n"
+        "print(run(small), run(large))\n"
+    )
+    queries = [source.case.rows.format(count=count) for count in (30_000, 200_000)]
+
+    answer = subprocess.run(
+        [sys.executable, "-c", script, source.case.kind, source.row.url, *queries, tmp_path / "spool"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    before, after = map(int, answer.stdout.split())
+    assert after - before < 15, "MiB for 170,000 rows more, 34 MB of data"
+    assert after < 250
+
+
+def test_check_tells_product_and_version(source: Source) -> None:
+    assert source.connector().check(5).startswith(source.case.product)
+
+
+def test_a_url_of_another_kind_is_refused_without_being_shown(source: Source) -> None:
+    url = f"oracle://scott:{PASSWORD}@db/x"
+
+    with pytest.raises(ConfigurationError, match=r"report_datasources 7, column connection_url") as raised:
+        source.connector(url=url)
+
+    assert "scott" not in str(raised.value)
+    _assert_tells_no_secret(raised.value)
+
+
+def test_unknown_options_are_passed_over_with_a_warning(source: Source) -> None:
+    connector = source.connector(options={"pool_size": 5, "max_overflow": 1, "pool_recycle": 60, "colour": 1})
+
+    assert connector.warnings == (
+        "report_datasources 7, column connection_config: the unknown key 'colour' was passed over",
+    )
+    assert connector.check(5)
+
+
+def test_an_impossible_option_names_its_column(source: Source) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"report_datasources 7, column connection_config: connect_timeout"
+    ):
+        source.connector(options={"connect_timeout": "soon"})
+
+
+def test_a_connector_shows_no_secret(source: Source) -> None:
+    connector = source.connector(options={"ssl_key_password": "geheim-1", "password2": "geheim-2"})
+
+    held = {name: value for name, value in vars(connector).items() if name != "_secrets"}
+    shown = f"{connector!r} {held!r} {connector.warnings}"
+
+    assert "geheim" not in shown
+    assert PASSWORD not in shown
+    assert "p%40ss" not in shown
+
+
+def _insert(source: Source, values: dict[str, Any]) -> None:
+    text = values["s"].replace("'", "''")
+    if source.case.kind == "mysql":
+        text = text.replace("\\", "\\\\")
+    number = values["d"] if source.case.kind != "sqlite" else float(values["d"])
+    true = "TRUE" if source.case.kind != "sqlite" else "1"
+    source.execute(
+        f"INSERT INTO binds VALUES ('{text}', {values['i']}, {number}, '{values['dt']}', '{values['ts']}', "
+        f"{true})"
+    )
+
+
+def _assert_tells_no_secret(error: ReportHubError) -> None:
+    assert "p@ss" not in str(error)
+    assert "p%40ss" not in str(error)
+    assert error.__cause__ is None
+    assert error.__suppress_context__ or error.__context__ is None
