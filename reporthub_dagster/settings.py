@@ -1,4 +1,4 @@
-"""The environment, read once and validated; the names are those of docs/architecture.md."""
+"""The environment, read once and validated; the names are those of docs/operations.md."""
 
 from __future__ import annotations
 
@@ -33,7 +33,6 @@ class Settings(BaseModel):
     db_timezone: str = Field("UTC", alias="DB_TIMEZONE")
     output_path: Path | None = Field(None, alias="REPORT_OUTPUT_PATH")
     default_timezone: str = Field("UTC", alias="SCHEDULER_TIMEZONE")
-    query_timeout_seconds: int = Field(300, alias="QUERY_TIMEOUT_SECONDS", ge=1, le=3600)
     smtp_host: str | None = Field(None, alias="SMTP_HOST")
     smtp_port: int = Field(587, alias="SMTP_PORT", ge=1, le=65535)
     smtp_user: str | None = Field(None, alias="SMTP_USER")

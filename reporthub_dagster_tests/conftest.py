@@ -6,4 +6,5 @@ pytest_plugins = [
     "reporthub_dagster_tests.servers.mariadb",
     "reporthub_dagster_tests.servers.postgresql",
     "reporthub_dagster_tests.servers.smtp",
+    "reporthub_dagster_tests.installation",
 ]

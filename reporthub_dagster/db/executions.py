@@ -183,17 +183,24 @@ class Executions:
         error: str | None = None,
         kind: str | None = None,
     ) -> None:
-        """Write the outcome; `kind` is the class of the error, kept in the context for whoever asks.
+        """Write the outcome; the errors of several branches of a run stand side by side.
+
+        Args:
+            claim: The right to write it.
+            outcome: What became of the execution.
+            at: Now.
+            error: Why it did not complete, for people.
+            kind: Class of the error, kept in the context for programs.
 
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
-        values = {
-            "status": outcome,
-            "completed_at": rows.to_wall(at, self._hub.zone),
-            "error_message": error[:MESSAGE_LIMIT] if error else None,
-        }
+        values: dict[str, Any] = {"status": outcome, "completed_at": rows.to_wall(at, self._hub.zone)}
         with self._hub.begin() as connection:
+            if error:
+                query = select(ReportExecution.error_message).where(ReportExecution.id == claim.execution_id)
+                present = connection.scalar(query)
+                values["error_message"] = "; ".join(filter(None, (present, error)))[:MESSAGE_LIMIT]
             _write(connection, claim, values, {"error_kind": kind})
 
 

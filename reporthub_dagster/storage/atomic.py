@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -27,7 +27,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
         _fsync(temporary)
         temporary.replace(target)
-        _fsync(target.parent)
+        with suppress(OSError):  # some network mounts cannot sync a folder; the file itself is safe
+            _fsync(target.parent)
     finally:
         temporary.unlink(missing_ok=True)
 

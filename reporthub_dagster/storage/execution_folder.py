@@ -3,11 +3,27 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from reporthub_dagster.reporting.records import Column, QueryResult
 from reporthub_dagster.storage.atomic import TEMPORARY_SUFFIX, atomic_file
+
+
+@dataclass(frozen=True, slots=True)
+class SavedResult:
+    """What is known about a whole spool.
+
+    Attributes:
+        sql: The query as it ran, its values as `:names`.
+        binds: Name → value, as JSON has it.
+    """
+
+    result: QueryResult
+    sql: str
+    binds: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +52,27 @@ class ExecutionFolder:
         for leftover in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):
             leftover.unlink(missing_ok=True)
 
-    def save_result(self, result: QueryResult) -> None:
+    def save_result(self, saved: SavedResult) -> None:
         """Note that the spool is whole, and what is known about it.
 
         Raises:
             OSError: The output folder cannot be written.
         """
-        document = {**asdict(result), "spool": result.spool.name}
+        result = {**asdict(saved.result), "spool": saved.result.spool.name}
+        document = {"result": result, "sql": saved.sql, "binds": dict(saved.binds)}
         with atomic_file(self._result) as file:
             file.write(json.dumps(document, indent=1).encode())
 
-    def load_result(self) -> QueryResult | None:
-        """The result that an earlier attempt saved, or None."""
+    def load_result(self) -> SavedResult | None:
+        """What an earlier attempt saved, or None."""
         if not (self._result.exists() and self.spool.exists()):
             return None
         document = json.loads(self._result.read_bytes())
-        document["spool"] = self.spool
-        document["columns"] = tuple(Column(**column) for column in document["columns"])
-        document["warnings"] = tuple(document["warnings"])
-        return QueryResult(**document)
+        result = document["result"]
+        result["spool"] = self.spool
+        result["columns"] = tuple(Column(**column) for column in result["columns"])
+        result["warnings"] = tuple(result["warnings"])
+        return SavedResult(QueryResult(**result), document["sql"], document["binds"])
 
     @property
     def _result(self) -> Path:

@@ -1,0 +1,38 @@
+"""`make dev`: Dagster's UI on the same instance, with the demo's mail sink unless a mail server is set."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import nullcontext
+
+from dotenv import load_dotenv
+
+from demo.mail_sink import environment, mail_sink
+from demo.setup import demo_folder
+from reporthub_dagster.db.session import Hub
+from reporthub_dagster.instance import choose_instance, write_embedded_instance
+from reporthub_dagster.settings import Settings
+
+
+def main() -> int:
+    """Serve until interrupted."""
+    load_dotenv()
+    settings = Settings.load()
+    Hub(settings.hub_url, settings.hub_zone).create_missing_tables()
+    write_embedded_instance(settings)
+    choose_instance(settings)
+    sink = nullcontext({}) if settings.smtp_host else mail_sink(demo_folder(settings) / "mail")
+    port = os.environ.get("PORT", "3000")
+    command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", port]
+    with sink as smtp, environment(smtp), subprocess.Popen(command) as dagster:  # noqa: S603 - our own words
+        signal.signal(signal.SIGTERM, lambda *_: dagster.send_signal(signal.SIGINT))
+        # Ctrl-C reaches Dagster by itself: it ends its own services, and we wait for it.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return dagster.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

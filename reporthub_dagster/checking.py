@@ -1,0 +1,105 @@
+"""What `reporthub check` finds: every active row tried as a run would use it, one finding a fault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from reporthub_dagster.db.models import ReportConfig, ReportDatasource, ReportDelivery, ReportSchedule
+from reporthub_dagster.db.repository import Repository
+from reporthub_dagster.destinations.base import DestinationSettings
+from reporthub_dagster.planning import (
+    ReportRequest,
+    active_config,
+    active_source,
+    connector_for,
+    destination_for,
+    located,
+    plan_report,
+)
+from reporthub_dagster.producing import file_name_of
+from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
+from reporthub_dagster.reporting.plan import prepare_query
+from reporthub_dagster.reporting.schedule import Cron
+
+CONNECT_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault or a remark.
+
+    Attributes:
+        severity: `error` stops a report; `warning` is tolerated unless REPORTHUB_STRICT.
+    """
+
+    severity: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checker:
+    """Tries every active row.
+
+    Attributes:
+        say: Receives what is being tried, one line each.
+    """
+
+    repository: Repository
+    settings: DestinationSettings
+    default_timezone: str
+    now: datetime
+    say: Callable[[str], None]
+
+    def findings(self) -> Iterator[Finding]:
+        """Every fault of every active row; a faulty row hides no other."""
+        for table, model, check in (
+            ("report_datasources", ReportDatasource, self._data_source),
+            ("report_configs", ReportConfig, self._config),
+            ("report_schedules", ReportSchedule, self._schedule),
+            ("report_deliveries", ReportDelivery, self._delivery),
+        ):
+            for row in self.repository.active_ids(model):
+                self.say(f"{table} {row}")
+                try:
+                    with located(table, row):
+                        yield from check(row)
+                except ConfigurationError as error:
+                    yield Finding("error", str(error))
+                except ReportHubError as error:
+                    yield Finding("error", f"{table} {row}: {error}")
+
+    def _data_source(self, row: int) -> Iterator[Finding]:
+        connector = connector_for(self.repository.data_source(row))
+        for warning in connector.warnings:
+            yield Finding("warning", warning)
+        connector.check(CONNECT_SECONDS)
+
+    def _config(self, row: int) -> Iterator[Finding]:
+        plan = plan_report(
+            self.repository,
+            ReportRequest(row),
+            execution_id="check",
+            now=self.now,
+            default_timezone=self.default_timezone,
+            destinations=self.settings,
+        )
+        source = active_source(self.repository, active_config(self.repository, row))
+        prepare_query(plan, connector_for(source).dialect)
+        for warning in (*plan.warnings, *file_name_of(plan).warnings):
+            yield Finding("warning", f"report_configs {row}: {warning}")
+
+    def _schedule(self, row: int) -> Iterator[Finding]:
+        schedule = self.repository.schedule(row)
+        Cron.parse(schedule.cron_expression, schedule.timezone)
+        self.repository.report_config(schedule.config_id)
+        yield from ()
+
+    def _delivery(self, row: int) -> Iterator[Finding]:
+        destination = destination_for(self.repository.delivery(row), self.settings)
+        for warning in destination.warnings:
+            yield Finding("warning", warning)
+        for problem in destination.problems():
+            yield Finding("error", str(problem))
+        destination.check()

@@ -1,0 +1,249 @@
+"""The `reporthub` command: one command per job that a person has, errors in one line.
+
+Exit codes: 0 done, 1 failed, 2 a person must fix a row or a setting. With `--json` stdout holds one JSON
+document and nothing else; progress and messages go to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import wraps
+from getpass import getuser
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NoReturn, ParamSpec
+
+import click
+from dotenv import load_dotenv
+
+from reporthub_dagster import output
+from reporthub_dagster.checking import Checker
+from reporthub_dagster.db.delivery_logs import DeliveryLogs
+from reporthub_dagster.db.executions import Executions
+from reporthub_dagster.db.repository import Repository
+from reporthub_dagster.db.session import Hub
+from reporthub_dagster.planning import ReportRequest, plan_report
+from reporthub_dagster.producing import read_rows
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
+from reporthub_dagster.resources import destination_settings
+from reporthub_dagster.settings import Settings
+from reporthub_dagster.storage.execution_folder import ExecutionFolder
+from reporthub_dagster.storage.spool import Spool
+
+P = ParamSpec("P")
+DONE, FAILED, FIX = 0, 1, 2
+
+
+def _errors_in_one_line(command: Callable[P, int]) -> Callable[P, NoReturn]:
+    """Turn our errors into a line on stderr and an exit code; with `--json` also into the document."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        try:
+            code = command(*args, **kwargs)
+        except ReportHubError as error:
+            if kwargs.get("as_json"):
+                _print_json({"status": "failed", "error": str(error)})
+            click.echo(f"reporthub: {error}", err=True)
+            code = FIX if isinstance(error, ConfigurationError) else FAILED
+        sys.exit(code)
+
+    return run
+
+
+_as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="reporthub-dagster")
+def main() -> None:
+    """Scheduled reports: rows of a shared database become files in people's hands."""
+    load_dotenv(Path.cwd() / ".env")
+
+
+@main.command()
+@_errors_in_one_line
+def init() -> int:
+    """Create what is absent: tables, output folder, the embedded Dagster instance."""
+    from reporthub_dagster.instance import write_embedded_instance  # noqa: PLC0415 - Dagster loads slowly
+
+    settings = Settings.load()
+    created = _hub(settings).create_missing_tables()
+    click.echo(f"tables: {', '.join(created) if created else 'all there'}")
+    settings.output_folder.mkdir(parents=True, exist_ok=True)
+    click.echo(f"output folder: {settings.output_folder}")
+    written = write_embedded_instance(settings)
+    click.echo(f"embedded Dagster instance: {settings.dagster_home}{'' if written else ' (was there)'}")
+    return DONE
+
+
+@main.command()
+@_as_json
+@_errors_in_one_line
+def check(as_json: bool) -> int:
+    """Connect to everything and try every active row; one line per finding, exit 1 if there is any."""
+    settings = Settings.load()
+    checker = Checker(
+        Repository(_hub(settings)),
+        destination_settings(settings),
+        settings.default_timezone,
+        datetime.now(UTC),
+        _progress_line,
+    )
+    findings = list(checker.findings())
+    _progress_line("")
+    if as_json:
+        _print_json({"findings": [{"severity": f.severity, "text": f.text} for f in findings]})
+    else:
+        for finding in findings:
+            click.echo(f"{finding.severity}: {finding.text}")
+        click.echo(f"{len(findings)} findings" if findings else "everything is in order", err=True)
+    return FAILED if findings else DONE
+
+
+@main.command()
+@click.argument("config_id", type=click.IntRange(min=1))
+@click.option("--schedule-id", type=click.IntRange(min=1), help="Schedule that gives zone and window.")
+@click.option("--start", default="", help="First moment of the window, in the schedule's zone.")
+@click.option("--end", default="", help="First moment after the window.")
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Value for a template variable.")
+@click.option("--deliver", default="all", help="all, none, or addresses separated by commas.")
+@click.option("--executed-by", default=getuser, show_default="you", help="Who asked.")
+@_as_json
+@_errors_in_one_line
+def run(
+    config_id: int,
+    schedule_id: int | None,
+    start: str,
+    end: str,
+    params: tuple[str, ...],
+    deliver: str,
+    executed_by: str,
+    as_json: bool,
+) -> int:
+    """Run a report now, in this process, as a Dagster run; exit 0 only when everything was delivered."""
+    from reporthub_dagster.instance import choose_instance, run_report  # noqa: PLC0415 - as above
+
+    settings = Settings.load()
+    choose_instance(settings)
+    hub = _hub(settings)
+    Repository(hub).require(config_id=config_id, schedule_id=schedule_id)
+    run_id, _ = run_report(
+        {
+            "config_id": config_id,
+            "schedule_id": schedule_id or 0,
+            "start": start,
+            "end": end,
+            "parameters": _parameters(params),
+            "deliver": deliver,
+            "executed_by": executed_by,
+        }
+    )
+    executions = Executions(hub)
+    execution = executions.find(run_id)
+    if execution is None:
+        raise PermanentError(f"run {run_id} wrote no execution; see its log in the Dagster UI")
+    receipts = DeliveryLogs(hub).receipts(execution.id)
+    if as_json:
+        _print_json(output.execution_document(execution, receipts))
+    else:
+        output.print_execution(execution, receipts)
+    if execution.status == "completed":
+        return DONE
+    return FIX if execution.context.get("error_kind") == ConfigurationError.__name__ else FAILED
+
+
+@main.command()
+@click.argument("config_id", type=click.IntRange(min=1))
+@click.option("--schedule-id", type=click.IntRange(min=1), help="Schedule that gives zone and window.")
+@click.option("--start", default="", help="First moment of the window, in the schedule's zone.")
+@click.option("--end", default="", help="First moment after the window.")
+@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Value for a template variable.")
+@click.option("--limit", default=20, type=click.IntRange(1, 1000), help="Rows to show.")
+@_as_json
+@_errors_in_one_line
+def preview(
+    config_id: int,
+    schedule_id: int | None,
+    start: str,
+    end: str,
+    params: tuple[str, ...],
+    limit: int,
+    as_json: bool,
+) -> int:
+    """Show a report's SQL with its parameters, its window, columns and first rows; delivers nothing."""
+    settings = Settings.load()
+    repository = Repository(_hub(settings))
+    request = ReportRequest(
+        config_id, schedule_id, start=start, end=end, parameters=_parameters(params), deliver="none"
+    )
+    plan = plan_report(
+        repository,
+        request,
+        execution_id="preview",
+        now=datetime.now(UTC),
+        default_timezone=settings.default_timezone,
+        destinations=destination_settings(settings),
+    )
+    with TemporaryDirectory(prefix="reporthub-preview-") as folder:
+        short = replace(plan, max_rows=min(limit, plan.max_rows))
+        rows = read_rows(short, repository, ExecutionFolder(Path(folder)), lambda _: None)
+        table = Spool.open(rows.result.spool).head(limit)
+    if as_json:
+        _print_json(output.preview_document(plan, rows, table))
+    else:
+        output.print_preview(plan, rows, table)
+    return DONE
+
+
+@main.command()
+@click.option("--config-id", type=click.IntRange(min=1), help="Only of this report.")
+@click.option("--status", help="Only in this status: queued, running, completed, failed, cancelled.")
+@click.option("--limit", default=50, type=click.IntRange(1, 10_000), help="The latest so many.")
+@_as_json
+@_errors_in_one_line
+def executions(config_id: int | None, status: str | None, limit: int, as_json: bool) -> int:
+    """List the latest executions."""
+    found = Executions(_hub(Settings.load())).latest(config_id=config_id, status=status, limit=limit)
+    if as_json:
+        _print_json({"executions": [output.execution_document(execution, None) for execution in found]})
+    else:
+        output.print_executions(found)
+    return DONE
+
+
+def _hub(settings: Settings) -> Hub:
+    return Hub(settings.hub_url, settings.hub_zone)
+
+
+def _parameters(params: tuple[str, ...]) -> dict[str, str]:
+    """`--param key=value` as a mapping.
+
+    Raises:
+        ConfigurationError: One of them has no `=`.
+    """
+    pairs = {}
+    for param in params:
+        name, equals, value = param.partition("=")
+        if not equals or not name:
+            raise ConfigurationError("not KEY=VALUE", column="--param", value=param)
+        pairs[name.strip()] = value
+    return pairs
+
+
+def _print_json(document: dict[str, Any]) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+def _progress_line(text: str) -> None:
+    """Say what is being done, in one line that the next one overwrites; only at a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
+
+
+if __name__ == "__main__":
+    main()

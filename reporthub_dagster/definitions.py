@@ -1,0 +1,16 @@
+"""What Dagster loads: a wiring list and nothing else."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from reporthub_dagster.jobs import execute_report
+from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
+from reporthub_dagster.terminal import terminal_logger
+
+defs = dg.Definitions(
+    jobs=[execute_report],
+    resources={"hub": HubDatabase(), "store": OutputStore(), "mailer": Mailer()},
+    loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
+    executor=dg.in_process_executor,
+)

@@ -1,0 +1,76 @@
+"""The embedded Dagster instance: its folder, its file, and running the job in this process."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.settings import Settings
+from reporthub_dagster.storage.atomic import atomic_file
+
+EMBEDDED = """\
+# The embedded Dagster instance: SQLite below this folder, runs in processes of this machine.
+telemetry:
+  enabled: false
+nux:
+  enabled: false
+compute_logs:
+  # Capture would start four processes a run; the ops say what matters in the run's own log.
+  module: dagster._core.storage.noop_compute_log_manager
+  class: NoOpComputeLogManager
+"""
+
+
+def write_embedded_instance(settings: Settings) -> bool:
+    """Write the instance's file where there is none; returns whether it did."""
+    file = settings.dagster_home / "dagster.yaml"
+    if file.exists():
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(file) as handle:
+        handle.write(EMBEDDED.encode())
+    return True
+
+
+def choose_instance(settings: Settings) -> None:
+    """Make `DAGSTER_HOME` point at an instance: the operator's, else the embedded one.
+
+    Raises:
+        ConfigurationError: The embedded instance has not been written yet.
+    """
+    if os.environ.get("DAGSTER_HOME"):
+        return
+    if not (settings.dagster_home / "dagster.yaml").exists():
+        raise ConfigurationError(
+            "there is no Dagster instance", column="DAGSTER_HOME", valid="create it with: reporthub init"
+        )
+    os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
+
+
+def report_job() -> dg.JobDefinition:
+    """The job as the code location has it, for `dagster.reconstructable`."""
+    from reporthub_dagster.definitions import defs  # noqa: PLC0415 - loading them takes a second
+
+    return defs.resolve_job_def("execute_report")
+
+
+def run_report(config: Mapping[str, Any], *, talk: bool = True) -> tuple[str, bool]:
+    """Run the job in this process on the instance in `DAGSTER_HOME`; returns its run id and its success.
+
+    Args:
+        config: Of the op `compute_time_range`.
+        talk: Whether the ops' sentences go to stderr.
+    """
+    quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
+    run_config = {
+        "ops": {"compute_time_range": {"config": dict(config)}},
+        "loggers": {"terminal": {}} if talk else quiet,
+    }
+    with dg.DagsterInstance.get() as instance:
+        job = dg.reconstructable(report_job)
+        with dg.execute_job(job, instance, run_config=run_config) as result:
+            return result.run_id, result.success

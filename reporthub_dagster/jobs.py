@@ -1,0 +1,52 @@
+"""The shape of a report run, readable in one glance."""
+
+from __future__ import annotations
+
+import dagster as dg
+
+from reporthub_dagster.ops import (
+    compute_time_range,
+    deliver,
+    fan_out_deliveries,
+    finish_execution,
+    render_file,
+    run_query,
+)
+
+_DESCRIPTION = """
+Makes one report and delivers it: **window → query → file → deliveries**.
+
+Fill in `config_id` (a row of `report_configs`); everything else has a default:
+
+```yaml
+ops:
+  compute_time_range:
+    config:
+      config_id: 12
+      start: "2025-01-01"     # empty: from the schedule, or the last day
+      end: "2025-02-01"
+      parameters: {region: EU}
+      deliver: none           # all | none | a@example.com, b@example.com
+```
+
+The outcome is a row of `report_executions`. A re-execution of the run is another attempt at the same
+execution: rows that were read are not read again, and nobody gets the file twice.
+"""
+
+
+@dg.graph
+def report() -> None:
+    """Window → query → file → deliveries."""
+    plan = compute_time_range()
+    result = run_query(plan)
+    file = render_file(plan, result)
+    outcomes = fan_out_deliveries(plan, file).map(lambda delivery_id: deliver(delivery_id, plan, file))
+    finish_execution(plan, result, file, outcomes.collect())
+
+
+execute_report = report.to_job(
+    name="execute_report",
+    description=_DESCRIPTION.strip(),
+    executor_def=dg.in_process_executor,
+    tags={"reporthub/kind": "report"},
+)

@@ -1,0 +1,258 @@
+"""The ops of a report run: Dagster in, domain out; the retry boundary.
+
+What passes between them are frozen records and paths. Each op finds its execution again by the id in the
+plan, so that a run that died anywhere can be run again from there.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from reporthub_dagster import attempt, run_metadata
+from reporthub_dagster.delivering import Deliverer, DeliveryOutcome
+from reporthub_dagster.planning import (
+    ReportRequest,
+    parse_deliver,
+    plan_report,
+    window_from_json,
+    window_to_json,
+)
+from reporthub_dagster.producing import read_rows, write_file
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
+from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
+from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
+from reporthub_dagster.run_config import ReportRunConfig
+from reporthub_dagster.settings import Settings
+
+PROGRESS_SECONDS = 5.0
+
+
+@dg.op(out=dg.Out(ReportPlan, is_required=False))
+def compute_time_range(
+    context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase, mailer: Mailer
+) -> Iterator[dg.Output[ReportPlan]]:
+    """Claim the execution, load its report, fix the window; yields nothing when there is nothing to do."""
+    try:
+        execution = _open_execution(context, config, hub)
+    except ReportHubError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    claim = attempt.claim_execution(context, hub.executions, execution)
+    if claim is None:
+        return
+    with attempt.outcome_of_failure(context, hub.executions, claim):
+        context.instance.add_run_tags(context.run_id, _tags(execution))
+        hub.executions.remember(claim, {"dagster_run_id": context.run_id})
+        plan = plan_report(
+            hub.repository,
+            _request(config, execution),
+            execution_id=execution.id,
+            now=datetime.now(UTC),
+            default_timezone=Settings.load().default_timezone,
+            destinations=mailer.settings(),
+        )
+        hub.executions.remember(claim, _plan_context(plan))
+        context.log.info(f"{plan.report_name}: window {run_metadata.window_text(plan.window)}")
+        _tolerate(context, plan.warnings)
+    yield dg.Output(plan, metadata=run_metadata.of_plan(plan))
+
+
+@dg.op
+def run_query(
+    context: dg.OpExecutionContext, plan: ReportPlan, hub: HubDatabase, store: OutputStore
+) -> dg.Output[QueryResult]:
+    """Stream the query's rows into the spool, the one copy that every format and every retry reads."""
+    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
+    with attempt.outcome_of_failure(context, hub.executions, claim, retries=attempt.QUERY_RETRIES):
+        rows = read_rows(plan, hub.repository, store.folder(plan.execution_id), _progress(context))
+        hub.executions.query_done(claim, rows.result, rows.context(plan))
+        origin = "an earlier attempt had read them" if rows.reused else f"{rows.result.query_ms:,} ms"
+        context.log.info(f"{rows.result.row_count:,} rows from {rows.source.name} ({origin})")
+        if rows.result.truncated:
+            context.log.warning(f"Cut at max_rows = {plan.max_rows:,}: the source has more rows")
+        _tolerate(context, rows.result.warnings)
+    return dg.Output(rows.result, metadata=run_metadata.of_rows(rows))
+
+
+@dg.op
+def render_file(
+    context: dg.OpExecutionContext,
+    plan: ReportPlan,
+    result: QueryResult,
+    hub: HubDatabase,
+    store: OutputStore,
+) -> dg.Output[RenderedFile]:
+    """Write the report's file from the spool, whole or not at all."""
+    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
+    with attempt.outcome_of_failure(context, hub.executions, claim):
+        file = write_file(plan, result, store.folder(plan.execution_id))
+        _tolerate(context, file.warnings)
+        hub.executions.file_done(
+            claim,
+            file,
+            {
+                "file_sha256": file.sha256,
+                "warnings": [*plan.warnings, *result.warnings, *file.warnings],
+            },
+            schedule_id=plan.schedule_id,
+            window=plan.window,
+        )
+        context.log.info(f"Wrote {file.name}: {file.row_count:,} rows, {file.size:,} bytes")
+    return dg.Output(file, metadata=run_metadata.of_file(file))
+
+
+@dg.op(out=dg.DynamicOut(int))
+def fan_out_deliveries(
+    context: dg.OpExecutionContext, plan: ReportPlan, file: RenderedFile, hub: HubDatabase
+) -> Iterator[dg.DynamicOutput[int]]:
+    """One branch per active delivery of the report."""
+    if plan.deliver == "none":
+        context.log.info(f"Nothing is delivered, as asked; the file is {file.path}")
+        return
+    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
+    with attempt.outcome_of_failure(context, hub.executions, claim):
+        delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
+    for delivery_id in delivery_ids:
+        yield dg.DynamicOutput(delivery_id, mapping_key=f"delivery_{delivery_id}")
+
+
+@dg.op
+def deliver(
+    context: dg.OpExecutionContext,
+    delivery_id: int,
+    plan: ReportPlan,
+    file: RenderedFile,
+    hub: HubDatabase,
+    mailer: Mailer,
+) -> dg.Output[DeliveryOutcome]:
+    """Send the file to one delivery's recipients; a failure is this branch's own, the others go on."""
+    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
+    with attempt.outcome_of_failure(context, hub.executions, claim) as failure_metadata:
+        deliverer = Deliverer(
+            repository=hub.repository,
+            executions=hub.executions,
+            logs=hub.delivery_logs,
+            claim=claim,
+            plan=plan,
+            file=file,
+            settings=mailer.settings(),
+            say=context.log.info,
+        )
+        outcome = deliverer.deliver(delivery_id)
+        metadata = run_metadata.of_deliveries([outcome]) | run_metadata.of_warnings(outcome.warnings)
+        failure_metadata.update(metadata)
+        if outcome.failures:
+            raise PermanentError("; ".join(outcome.failures))
+    return dg.Output(outcome, metadata=metadata)
+
+
+@dg.op(out=dg.Out(dg.Nothing))
+def finish_execution(
+    context: dg.OpExecutionContext,
+    plan: ReportPlan,
+    result: QueryResult,
+    file: RenderedFile,
+    outcomes: list[DeliveryOutcome],
+    hub: HubDatabase,
+) -> None:
+    """Close the execution; this op runs only when everything wanted has been delivered."""
+    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
+    with attempt.outcome_of_failure(context, hub.executions, claim):
+        hub.executions.finish(claim, "completed", at=datetime.now(UTC))
+    summary = run_metadata.of_plan(plan) | run_metadata.of_file(file) | run_metadata.of_deliveries(outcomes)
+    context.add_output_metadata({**summary, "truncated": result.truncated})
+
+
+def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase) -> Execution:
+    """The row of this run's execution, written now if it is not there.
+
+    Raises:
+        ConfigurationError: The launch names no report, or not the one of the execution.
+    """
+    execution_id = attempt.execution_id_of(context, config.execution_id)
+    found = hub.executions.find(execution_id)
+    if found is None:
+        schedule_id = config.schedule_id or None
+        if not config.config_id:
+            raise ConfigurationError(
+                "the launch names no report that exists",
+                column="config_id",
+                value=config.execution_id or None,
+                valid="give a config_id, or the execution_id of a row in report_executions",
+            )
+        hub.repository.require(config_id=config.config_id, schedule_id=schedule_id)
+        found = hub.executions.add(
+            execution_id,
+            config_id=config.config_id,
+            schedule_id=schedule_id,
+            executed_by=config.executed_by,
+            at=datetime.now(UTC),
+        )
+    if config.config_id not in {0, found.config_id}:
+        raise ConfigurationError(
+            f"execution {execution_id} is of report_configs {found.config_id}",
+            column="config_id",
+            value=config.config_id,
+        )
+    return found
+
+
+def _request(config: ReportRunConfig, execution: Execution) -> ReportRequest:
+    return ReportRequest(
+        config_id=execution.config_id,
+        schedule_id=execution.schedule_id,
+        start=config.start,
+        end=config.end,
+        parameters=config.parameters,
+        deliver=parse_deliver(config.deliver),
+        executed_by=execution.executed_by,
+        window=window_from_json(execution.context.get("time_range")),
+    )
+
+
+def _tags(execution: Execution) -> dict[str, str]:
+    tags = {
+        "reporthub/execution_id": execution.id,
+        "reporthub/config_id": str(execution.config_id),
+        "reporthub/executed_by": execution.executed_by,
+    }
+    if execution.schedule_id is not None:
+        tags["reporthub/schedule_id"] = str(execution.schedule_id)
+    return tags
+
+
+def _plan_context(plan: ReportPlan) -> dict[str, Any]:
+    return {
+        "time_range": window_to_json(plan.window),
+        "original_query": plan.query,
+        "output_format": plan.output_format,
+        "deliver": plan.deliver if isinstance(plan.deliver, str) else list(plan.deliver),
+        "warnings": list(plan.warnings),
+    }
+
+
+def _tolerate(context: dg.OpExecutionContext, warnings: Iterable[str]) -> None:
+    """Log what was tolerated; with REPORTHUB_STRICT it is an error.
+
+    Raises:
+        ConfigurationError: The operator tolerates nothing.
+    """
+    for warning in warnings:
+        context.log.warning(warning)
+        if Settings.load().strict:
+            raise ConfigurationError(warning, valid="REPORTHUB_STRICT=false lets the report go out")
+
+
+def _progress(context: dg.OpExecutionContext) -> Callable[[int], None]:
+    """A listener that logs the rows so far, every few seconds."""
+    last = time.monotonic()
+
+    def tell(rows: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= PROGRESS_SECONDS:
+            last = time.monotonic()
+            context.log.info(f"{rows:,} rows so far")
+
+    return tell

@@ -1,0 +1,145 @@
+"""What the command line prints: executions and previews, for people and as JSON documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from reporthub_dagster.planning import window_to_json
+from reporthub_dagster.producing import Rows, json_value
+from reporthub_dagster.reporting.records import Execution, ReportPlan
+
+_CELL = 40
+
+Receipt = dict[str, Any]
+
+
+def execution_document(execution: Execution, receipts: Sequence[Receipt] | None) -> dict[str, Any]:
+    """An execution as `--json` prints it; without receipts where nobody asked for them."""
+    context = execution.context
+    files = (
+        [
+            {
+                "path": execution.file_path,
+                "size": execution.file_size_bytes,
+                "sha256": context.get("file_sha256"),
+            }
+        ]
+        if execution.file_path
+        else []
+    )
+    document = {
+        "execution_id": execution.id,
+        "run_id": context.get("dagster_run_id"),
+        "config_id": execution.config_id,
+        "schedule_id": execution.schedule_id,
+        "status": execution.status,
+        "executed_by": execution.executed_by,
+        "started_at": execution.started_at.isoformat() if execution.started_at else None,
+        "completed_at": execution.completed_at.isoformat() if execution.completed_at else None,
+        "window": context.get("time_range"),
+        "rows_returned": execution.rows_returned,
+        "truncated": context.get("truncated", False),
+        "files": files,
+        "warnings": context.get("warnings", []),
+        "error": execution.error_message,
+    }
+    return document if receipts is None else {**document, "receipts": list(receipts)}
+
+
+def print_execution(execution: Execution, receipts: Sequence[Receipt]) -> None:
+    """An execution for a person: what was made, who has it, what went wrong."""
+    window = execution.context.get("time_range") or {}
+    click.echo(f"execution  {execution.id}: {execution.status}")
+    if window:
+        click.echo(f"window     {window['start_datetime']} to {window['end_datetime']} {window['timezone']}")
+    if execution.rows_returned is not None:
+        cut = " (cut at max_rows)" if execution.context.get("truncated") else ""
+        click.echo(f"rows       {execution.rows_returned:,}{cut}")
+    if execution.file_path:
+        click.echo(f"file       {execution.file_path} ({execution.file_size_bytes:,} bytes)")
+    for receipt in receipts:
+        click.echo(f"{receipt['state']:<10} {receipt['recipient']}: {receipt['detail']}")
+    if execution.error_message:
+        click.echo(f"error      {execution.error_message}", err=True)
+
+
+def print_executions(executions: Iterable[Execution]) -> None:
+    """A line for each execution."""
+    lines = [("execution", "report", "schedule", "status", "started (UTC)", "rows", "by", "error")]
+    lines += [
+        (
+            execution.id,
+            str(execution.config_id),
+            str(execution.schedule_id or ""),
+            execution.status,
+            f"{execution.started_at:%Y-%m-%d %H:%M:%S}" if execution.started_at else "",
+            "" if execution.rows_returned is None else f"{execution.rows_returned:,}",
+            execution.executed_by,
+            _short(execution.error_message or ""),
+        )
+        for execution in executions
+    ]
+    _print_table(lines)
+
+
+def preview_document(plan: ReportPlan, rows: Rows, table: pa.Table) -> dict[str, Any]:
+    """A preview as `--json` prints it; values that JSON has no type for are text."""
+    return {
+        "config_id": plan.config_id,
+        "report_name": plan.report_name,
+        "window": window_to_json(plan.window),
+        "sql": rows.sql,
+        "parameters": dict(rows.binds),
+        "columns": [{"name": column.name, "type": column.type} for column in rows.result.columns],
+        "rows": [[json_value(value) for value in row] for row in _rows_of(table)],
+        "more_rows": rows.result.truncated,
+        "warnings": [*plan.warnings, *rows.result.warnings],
+    }
+
+
+def print_preview(plan: ReportPlan, rows: Rows, table: pa.Table) -> None:
+    """A preview for a person."""
+    window = window_to_json(plan.window)
+    click.echo(f"report   {plan.report_name} (report_configs {plan.config_id})")
+    click.echo(
+        f"window   {window['start_datetime']} to {window['end_datetime']} {window['timezone']} "
+        f"({window['calculation_method']})"
+    )
+    click.echo(f"\n{rows.sql}\n")
+    for name, value in rows.binds.items():
+        click.echo(f"  :{name} = {value!r}")
+    click.echo("")
+    _print_table(
+        [
+            tuple(f"{column.name}" for column in rows.result.columns),
+            tuple(f"{column.type}" for column in rows.result.columns),
+            *(
+                tuple("NULL" if value is None else _short(str(value)) for value in row)
+                for row in _rows_of(table)
+            ),
+        ]
+    )
+    more = "; there are more" if rows.result.truncated else ""
+    click.echo(f"\n{table.num_rows} rows{more}", err=True)
+    for warning in (*plan.warnings, *rows.result.warnings):
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _rows_of(table: pa.Table) -> Iterable[tuple[Any, ...]]:
+    return zip(*(column.to_pylist() for column in table.columns), strict=True)
+
+
+def _print_table(lines: Sequence[Sequence[str]]) -> None:
+    widths = [max(len(line[position]) for line in lines) for position in range(len(lines[0]))]
+    for line in lines:
+        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        click.echo("  ".join(cells).rstrip())
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _CELL else f"{line[: _CELL - 1]}…"

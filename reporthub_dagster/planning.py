@@ -1,0 +1,232 @@
+"""From rows to a plan: which report, which window, which query — with every row checked on the way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Literal
+from zoneinfo import ZoneInfo
+
+from reporthub_dagster.connectors.base import Connector
+from reporthub_dagster.connectors.registry import CONNECTORS
+from reporthub_dagster.db.repository import Repository
+from reporthub_dagster.destinations.base import Destination, DestinationSettings
+from reporthub_dagster.destinations.registry import DESTINATIONS
+from reporthub_dagster.renderers.registry import RENDERERS
+from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
+from reporthub_dagster.reporting.plan import make_plan
+from reporthub_dagster.reporting.records import (
+    DataSource,
+    Delivery,
+    ReportConfig,
+    ReportPlan,
+    Schedule,
+    TimeWindow,
+)
+from reporthub_dagster.reporting.time_window import decide_window, parse_instant
+
+Deliver = Literal["all", "none"] | tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportRequest:
+    """What somebody asked for.
+
+    Attributes:
+        start: Text of the window's start in the schedule's zone, or empty.
+        end: As `start`.
+        window: The window that an earlier attempt decided; it is used as it stands.
+    """
+
+    config_id: int
+    schedule_id: int | None = None
+    start: str = ""
+    end: str = ""
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    deliver: Deliver = "all"
+    executed_by: str = "dagster"
+    window: TimeWindow | None = None
+
+
+def parse_deliver(text: str) -> Deliver:
+    """`all`, `none`, or addresses separated by commas."""
+    word = text.strip()
+    if word.lower() in {"all", ""}:
+        return "all"
+    if word.lower() == "none":
+        return "none"
+    return tuple(part.strip() for part in word.split(",") if part.strip())
+
+
+def plan_report(
+    repository: Repository,
+    request: ReportRequest,
+    *,
+    execution_id: str,
+    now: datetime,
+    default_timezone: str,
+    destinations: DestinationSettings,
+) -> ReportPlan:
+    """Decide everything about one execution before anything runs.
+
+    Raises:
+        ConfigurationError: A row is missing, inactive or wrong, or the request does not fit it.
+    """
+    config = active_config(repository, request.config_id)
+    active_source(repository, config)
+    RENDERERS.get(config.output_format, row=config.id)
+    schedule = _schedule_of(repository, request)
+    window = request.window or _window(request, schedule, now, default_timezone)
+    plan = make_plan(
+        execution_id=execution_id,
+        config=config,
+        schedule_id=request.schedule_id,
+        window=window,
+        overrides=request.parameters,
+        deliver=request.deliver,
+        executed_by=request.executed_by,
+    )
+    if isinstance(request.deliver, tuple):
+        _require_known(request.deliver, repository, config.id, destinations)
+    return plan
+
+
+def active_config(repository: Repository, config_id: int) -> ReportConfig:
+    """A report that may run.
+
+    Raises:
+        ConfigurationError: It does not exist, is inactive, or its row is broken.
+    """
+    config = repository.report_config(config_id)
+    _require_active(config.is_active, "report_configs", config.id)
+    return config
+
+
+def active_source(repository: Repository, config: ReportConfig) -> DataSource:
+    """The data source of a report, if it may be used.
+
+    Raises:
+        ConfigurationError: It does not exist, is inactive, or its row is broken.
+    """
+    with located("report_configs", config.id, "datasource_id"):
+        source = repository.data_source(config.datasource_id)
+    _require_active(source.is_active, "report_datasources", source.id)
+    return source
+
+
+def connector_for(source: DataSource) -> Connector:
+    """The connector of a data source.
+
+    Raises:
+        ConfigurationError: There is none of its kind, or its row is broken.
+    """
+    return CONNECTORS.get(source.kind, row=source.id)(source)
+
+
+def destination_for(delivery: Delivery, settings: DestinationSettings) -> Destination:
+    """The destination of a delivery.
+
+    Raises:
+        ConfigurationError: There is none of its method, or its row is broken.
+    """
+    return DESTINATIONS.get(delivery.method, row=delivery.id)(delivery, settings)
+
+
+@contextmanager
+def located(table: str, row: int, column: str | None = None) -> Iterator[None]:
+    """Name the row in configuration errors that do not name one yet."""
+    try:
+        yield
+    except ConfigurationError as error:
+        raise error.located(table=table, row=row, column=column) from None
+
+
+def window_to_json(window: TimeWindow) -> dict[str, Any]:
+    """A window as `execution_context.time_range` keeps it."""
+    zone = ZoneInfo(window.timezone)
+    return {
+        "start_datetime": f"{window.start.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+        "end_datetime": f"{window.end.astimezone(zone):%Y-%m-%d %H:%M:%S}",
+        "calculation_method": window.method,
+        "start": window.start.isoformat(),
+        "end": window.end.isoformat(),
+        "timezone": window.timezone,
+        "granularity": window.granularity,
+        "as_of": window.as_of.isoformat(),
+    }
+
+
+def window_from_json(document: Any) -> TimeWindow | None:
+    """The window that an earlier attempt decided, or None where there is none that we wrote."""
+    if not isinstance(document, Mapping) or "as_of" not in document:
+        return None
+    return TimeWindow(
+        start=datetime.fromisoformat(document["start"]),
+        end=datetime.fromisoformat(document["end"]),
+        timezone=document["timezone"],
+        method=document["calculation_method"],
+        granularity=document["granularity"],
+        as_of=datetime.fromisoformat(document["as_of"]),
+    )
+
+
+def _schedule_of(repository: Repository, request: ReportRequest) -> Schedule | None:
+    if request.schedule_id is None:
+        return None
+    schedule = repository.schedule(request.schedule_id)
+    if schedule.config_id != request.config_id:
+        raise ConfigurationError(
+            f"the schedule belongs to another report, not to report_configs {request.config_id}",
+            table="report_schedules",
+            row=schedule.id,
+            column="config_id",
+            value=schedule.config_id,
+        )
+    _require_active(schedule.is_active, "report_schedules", schedule.id)
+    return schedule
+
+
+def _window(
+    request: ReportRequest, schedule: Schedule | None, now: datetime, default_timezone: str
+) -> TimeWindow:
+    timezone = schedule.timezone if schedule else default_timezone
+    with located("report_schedules", schedule.id) if schedule else located("run config", 0):
+        start = parse_instant(request.start, timezone) if request.start else None
+        end = parse_instant(request.end, timezone) if request.end else None
+        return decide_window(
+            now=now, schedule=schedule, start=start, end=end, default_timezone=default_timezone
+        )
+
+
+def _require_active(is_active: bool, table: str, row: int) -> None:
+    if not is_active:
+        raise ConfigurationError(
+            "the row is not active",
+            table=table,
+            row=row,
+            column="is_active",
+            value=is_active,
+            valid="set is_active = 1 to use it",
+        )
+
+
+def _require_known(
+    wanted: tuple[str, ...], repository: Repository, config_id: int, settings: DestinationSettings
+) -> None:
+    known: dict[str, str] = {}
+    for delivery_id in repository.active_delivery_ids(config_id):
+        try:
+            recipients = destination_for(repository.delivery(delivery_id), settings).recipients()
+        except ReportHubError:
+            continue  # its own delivery reports it
+        known |= {recipient.casefold(): recipient for recipient in recipients}
+    for address in wanted:
+        if address.casefold() not in known:
+            raise ConfigurationError(
+                f"no active delivery of report_configs {config_id} has this recipient",
+                column="deliver",
+                value=address,
+                valid=f"valid: all, none, {', '.join(known.values())}",
+            )

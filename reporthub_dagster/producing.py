@@ -1,0 +1,120 @@
+"""From a plan to rows to a file: the query into the spool, the spool into the report's format."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from reporthub_dagster.connectors.base import Progress, QueryLimits
+from reporthub_dagster.db.repository import Repository
+from reporthub_dagster.planning import active_config, active_source, connector_for, located
+from reporthub_dagster.renderers.base import RenderRequest
+from reporthub_dagster.renderers.registry import RENDERERS
+from reporthub_dagster.reporting.file_name import FileName, safe_file_name
+from reporthub_dagster.reporting.plan import prepare_query, visible_columns
+from reporthub_dagster.reporting.records import DataSource, QueryResult, RenderedFile, ReportPlan
+from reporthub_dagster.reporting.template_values import texts_of
+from reporthub_dagster.storage.execution_folder import ExecutionFolder, SavedResult
+from reporthub_dagster.storage.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A finished query with what it was.
+
+    Attributes:
+        sql: The query as it ran, its values as `:names`.
+        binds: Name → value; what JSON has no type for is text.
+        reused: True when an earlier attempt had read them.
+    """
+
+    source: DataSource
+    result: QueryResult
+    sql: str
+    binds: Mapping[str, Any]
+    reused: bool
+
+    def context(self, plan: ReportPlan) -> dict[str, Any]:
+        """What `execution_context` keeps of it."""
+        return {
+            "final_query": self.sql,
+            "variables_used": dict(self.binds),
+            "datasource_type": self.source.kind,
+            "truncated": self.result.truncated,
+            "warnings": [*plan.warnings, *self.result.warnings],
+        }
+
+
+def read_rows(
+    plan: ReportPlan, repository: Repository, folder: ExecutionFolder, on_progress: Progress
+) -> Rows:
+    """Stream the query's rows into the execution's spool, unless an earlier attempt has.
+
+    Raises:
+        ConfigurationError: The data source or the query's row is wrong.
+        TransientError, PermanentError: The server refused or failed.
+        OSError: The output folder cannot be written.
+    """
+    source = active_source(repository, active_config(repository, plan.config_id))
+    folder.create()
+    saved = folder.load_result()
+    if saved is not None:
+        return Rows(source, saved.result, saved.sql, saved.binds, reused=True)
+    connector = connector_for(source)
+    query = prepare_query(plan, connector.dialect)
+    limits = QueryLimits(plan.timeout_seconds, plan.max_rows)
+    with located("report_configs", plan.config_id, "report_query"):
+        result = connector.spool(query, folder.spool, limits, on_progress)
+    binds = {name: json_value(value) for name, value in query.values.items()}
+    folder.save_result(SavedResult(result, query.text("named"), binds))
+    return Rows(source, result, query.text("named"), binds, reused=False)
+
+
+def write_file(plan: ReportPlan, result: QueryResult, folder: ExecutionFolder) -> RenderedFile:
+    """Write the report's file from the spool, whole or not at all.
+
+    Raises:
+        ConfigurationError: The format or one of its options is wrong.
+        PermanentError: The rows cannot be shown in this format.
+        OSError: The output folder cannot be written.
+    """
+    renderer = RENDERERS.get(plan.output_format, row=plan.config_id)()
+    folder.create()
+    name = file_name_of(plan)
+    columns, unknown = visible_columns(plan, [column.name for column in result.columns])
+    request = RenderRequest(
+        title=plan.report_name,
+        window=plan.window,
+        columns=columns,
+        truncated=result.truncated,
+        options=plan.parameters.get("format") or {},
+    )
+    file = renderer.render(Spool.open(result.spool), request, folder.files / name.name)
+    return replace(file, warnings=(*name.warnings, *unknown, *file.warnings))
+
+
+def file_name_of(plan: ReportPlan) -> FileName:
+    """The name of the report's file.
+
+    Raises:
+        ConfigurationError: The format is not known.
+    """
+    return safe_file_name(
+        plan.file_name,
+        extension=RENDERERS.get(plan.output_format, row=plan.config_id).extension,
+        report_name=plan.report_name,
+        execution_id=plan.execution_id,
+        variables=texts_of(plan.variables),
+        moment=plan.window.as_of.astimezone(ZoneInfo(plan.window.timezone)),
+    )
+
+
+def json_value(value: Any) -> Any:
+    """A bound value as JSON has it; what JSON has no type for is text."""
+    if isinstance(value, (list, tuple)):
+        return [json_value(item) for item in value]
+    if isinstance(value, Mapping):
+        return {str(key): json_value(item) for key, item in value.items()}
+    return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

@@ -1,0 +1,85 @@
+"""What ops get from outside: the shared database, the output folder, the mail server.
+
+They read the environment when a run starts, not when the definitions load, and keep no secret as resource
+configuration, which Dagster would store and show.
+"""
+
+from __future__ import annotations
+
+import dagster as dg
+from pydantic import PrivateAttr
+
+from reporthub_dagster.db.delivery_logs import DeliveryLogs
+from reporthub_dagster.db.executions import Executions
+from reporthub_dagster.db.repository import Repository
+from reporthub_dagster.db.session import Hub
+from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
+from reporthub_dagster.settings import Settings
+from reporthub_dagster.storage.execution_folder import ExecutionFolder
+
+
+class HubDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The shared database, one connection pool a run."""
+
+    _hub: Hub | None = PrivateAttr(default=None)
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's
+        """Close the pool."""
+        if self._hub is not None:
+            self._hub.close()
+            self._hub = None
+
+    @property
+    def repository(self) -> Repository:
+        """What people configured."""
+        return Repository(self._connected())
+
+    @property
+    def executions(self) -> Executions:
+        """What became of it."""
+        return Executions(self._connected())
+
+    @property
+    def delivery_logs(self) -> DeliveryLogs:
+        """What was sent to whom."""
+        return DeliveryLogs(self._connected())
+
+    def _connected(self) -> Hub:
+        if self._hub is None:
+            settings = Settings.load()
+            self._hub = Hub(settings.hub_url, settings.hub_zone)
+        return self._hub
+
+
+class OutputStore(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The output folder: one folder per execution."""
+
+    def folder(self, execution_id: str) -> ExecutionFolder:
+        """The folder of an execution."""
+        return ExecutionFolder(Settings.load().output_folder / execution_id)
+
+
+class Mailer(dg.ConfigurableResource):  # type: ignore[type-arg]
+    """The mail server of the environment and what else destinations do not find in their row."""
+
+    def settings(self) -> DestinationSettings:
+        """The environment's part of a delivery."""
+        return destination_settings(Settings.load())
+
+
+def destination_settings(settings: Settings) -> DestinationSettings:
+    """What destinations get from the environment."""
+    if not settings.smtp_host:
+        return DestinationSettings()
+    password = settings.smtp_password
+    return DestinationSettings(
+        smtp=SmtpServer(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            username=settings.smtp_user,
+            password=password.get_secret_value() if password else None,
+            from_email=settings.smtp_from_email,
+            use_tls=settings.smtp_use_tls,
+            ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,
+        )
+    )

@@ -1,0 +1,38 @@
+"""What a person or a program may say when launching a report: ids and choices, never a secret."""
+
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+
+class ReportRunConfig(dg.Config):
+    """One report run. Fill in `config_id`; everything else has a default."""
+
+    config_id: int = Field(default=0, ge=0, description="Which report: `report_configs.id`.")
+    execution_id: str = Field(
+        default="",
+        description="A queued row of `report_executions` to execute, instead of `config_id`; asking twice "
+        "is asking once.",
+    )
+    schedule_id: int = Field(
+        default=0,
+        ge=0,
+        description="`report_schedules.id` whose time zone, cron and `last_run_at` give the window. "
+        "0: none, the window is the last day.",
+    )
+    start: str = Field(
+        default="",
+        description="First moment of the window, for example `2025-01-31` or `2025-01-31 08:00`, in the "
+        "schedule's zone unless it has an offset. Empty: computed.",
+    )
+    end: str = Field(default="", description="First moment after the window; as `start`. Empty: computed.")
+    parameters: dict[str, Any] = Field(
+        default={}, description="Values for the query's `{{variables}}` and `:names`, before all others."
+    )
+    deliver: str = Field(
+        default="all",
+        description="`all`, `none` (only make the file), or the addresses that alone shall get it, "
+        "separated by commas.",
+    )
+    executed_by: str = Field(default="dagster", description="Who asked; kept in `report_executions`.")

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from reporthub_dagster.definitions import defs
+from reporthub_dagster.run_config import ReportRunConfig
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_the_names_that_other_programs_call_are_there() -> None:
+    job = defs.resolve_job_def("execute_report")
+    assert list(job.graph.node_dict) == [
+        "compute_time_range",
+        "run_query",
+        "render_file",
+        "fan_out_deliveries",
+        "deliver",
+        "finish_execution",
+    ]
+    assert set(ReportRunConfig.model_fields) == {
+        *("config_id", "execution_id", "schedule_id", "start", "end", "parameters", "deliver", "executed_by"),
+    }
+
+
+def test_every_config_field_is_described() -> None:
+    assert all(field.description for field in ReportRunConfig.model_fields.values())
+
+
+def test_a_launch_needs_nothing_but_a_config_id() -> None:
+    job = defs.resolve_job_def("execute_report")
+    dg.validate_run_config(job, {"ops": {"compute_time_range": {"config": {"config_id": 1}}}})
+
+
+def test_a_bad_value_is_refused_before_the_launch() -> None:
+    job = defs.resolve_job_def("execute_report")
+    with pytest.raises(dg.DagsterInvalidConfigError, match="config_id"):
+        dg.validate_run_config(job, {"ops": {"compute_time_range": {"config": {"config_id": "one"}}}})
+
+
+def test_the_workspace_loads_the_code_location(tmp_path: Path) -> None:
+    command = ["dagster", "definitions", "validate", "-w", "workspace.yaml"]
+    finished = subprocess.run(
+        [sys.executable, "-m", *command],
+        cwd=ROOT,
+        env={**os.environ, "DAGSTER_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert finished.returncode == 0, finished.stderr
+    assert "reporthub" in finished.stdout + finished.stderr
+
+
+def test_loading_the_definitions_opens_nothing_and_imports_no_kind() -> None:
+    code = (
+        "import sys, reporthub_dagster.definitions; "
+        "kinds = [m for m in sys.modules if m.startswith(('reporthub_dagster.connectors.mysql', 'reportlab', "
+        "'xlsxwriter', 'pandas', 'pymysql', 'psycopg'))]; print(kinds)"
+    )
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert finished.stdout.strip() == "[]"

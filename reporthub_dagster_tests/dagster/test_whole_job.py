@@ -1,0 +1,410 @@
+"""A row of `report_configs` becomes a delivered file, with the hub on SQLite and on MariaDB."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+
+from reporthub_dagster_tests.installation import PARAMETERS, TODAY, YESTERDAY, World
+
+NAME = f"Sales_M-77_{YESTERDAY:%Y-%m-%d}.csv"
+CONTENT = b"trx_id,amount,status\r\n2,20.00,PAID\r\n3,1234567890.25,SETTLED\r\n6,0.01,PAID\r\n"
+
+
+def test_a_row_becomes_a_file_in_peoples_hands(world: World) -> None:
+    result = world.run(config_id=1, executed_by="ana")
+    assert result.success
+    assert (world.share / NAME).read_bytes() == CONTENT
+    for address in ("ana@finance.test", "budi@finance.test"):
+        (mail,) = world.mail.to(address)
+        assert mail.message["Subject"] == f"Sales of {YESTERDAY:%Y-%m-%d}"
+        (attachment,) = mail.message.iter_attachments()
+        assert attachment.get_filename() == NAME
+        assert attachment.get_content() in {CONTENT, CONTENT.decode()}
+    assert len(world.mail.mails) == 2
+
+
+def test_the_execution_tells_what_happened(world: World) -> None:
+    result = world.run(config_id=1, executed_by="ana")
+    row = world.execution(result.run_id)
+    assert (row["status"], row["config_id"], row["schedule_id"]) == ("completed", 1, None)
+    assert (row["executed_by"], row["rows_returned"], row["error_message"]) == ("ana", 3, None)
+    assert row["started_at"] is not None
+    assert row["completed_at"] is not None
+    assert row["query_execution_time_ms"] >= 0
+    path = Path(row["file_generated_path"])
+    assert (path.name, path.read_bytes(), row["file_size_bytes"]) == (NAME, CONTENT, len(CONTENT))
+    context = row["execution_context"]
+    assert context["dagster_run_id"] == result.run_id
+    assert context["original_query"].startswith("SELECT t.trx_id")
+    assert "M-77" not in context["final_query"]
+    assert "M-77" in context["variables_used"].values()
+    assert context["time_range"]["calculation_method"] == "default_daily"
+    assert (context["datasource_type"], context["output_format"]) == (world.source_kind, "csv")
+    assert (context["truncated"], context["warnings"]) == (False, [])
+    assert context["file_sha256"] == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_each_delivery_attempt_has_a_log_row(world: World) -> None:
+    result = world.run(config_id=1)
+    logs = world.go.rows(
+        "SELECT * FROM report_delivery_logs WHERE execution_id = :id ORDER BY delivery_id", id=result.run_id
+    )
+    assert [(log["delivery_id"], log["status"]) for log in logs] == [(1, "success"), (2, "success")]
+    assert [(log["recipient_count"], log["success_count"]) for log in logs] == [(2, 2), (1, 1)]
+    details = logs[0]["delivery_details"]["recipients"]
+    assert [(entry["recipient"], entry["state"]) for entry in details] == [
+        ("ana@finance.test", "sent"),
+        ("budi@finance.test", "sent"),
+    ]
+
+
+def test_the_run_carries_tags_and_metadata(world: World) -> None:
+    result = world.run(config_id=1, schedule_id=1, executed_by="ana")
+    run = world.instance.get_run_by_id(result.run_id)
+    assert run is not None
+    assert {name: value for name, value in run.tags.items() if name.startswith("reporthub/")} == {
+        "reporthub/kind": "report",
+        "reporthub/config_id": "1",
+        "reporthub/execution_id": result.run_id,
+        "reporthub/schedule_id": "1",
+        "reporthub/executed_by": "ana",
+    }
+    query = metadata_of(result, "run_query")
+    assert query["dagster/row_count"].value == 3
+    assert "M-77" in query["sql"].value
+    assert len(query["preview"].records) == 3
+    file = metadata_of(result, "render_file")
+    assert file["size_bytes"].value == len(CONTENT)
+    (receipts,) = (metadata_of(result, "deliver[delivery_2]")["receipts"],)
+    assert receipts.records[0].data["state"] == "sent"
+
+
+def metadata_of(result: Any, step: str) -> dict[str, Any]:
+    (output,) = (
+        event.step_output_data
+        for event in result.all_events
+        if event.is_successful_output and event.step_key == step
+    )
+    return dict(output.metadata)
+
+
+def test_nothing_is_delivered_when_nobody_wants_it(world: World) -> None:
+    result = world.run(config_id=1, deliver="none")
+    assert world.execution(result.run_id)["status"] == "completed"
+    assert world.mail.mails == []
+    assert list(world.share.iterdir()) == []
+    assert len(world.files()) == 1
+
+
+def test_only_the_named_recipients_get_it(world: World) -> None:
+    result = world.run(config_id=1, deliver="Budi@finance.test")
+    assert world.execution(result.run_id)["status"] == "completed"
+    assert [mail.recipient for mail in world.mail.mails] == ["budi@finance.test"]
+    assert list(world.share.iterdir()) == []
+
+
+def test_a_stranger_is_refused_before_the_query(world: World) -> None:
+    result = world.run(config_id=1, deliver="stranger@else.test")
+    row = world.execution(result.run_id)
+    assert row["status"] == "failed"
+    assert "stranger@else.test" in row["error_message"]
+    assert "ana@finance.test" in row["error_message"]
+    assert row["rows_returned"] is None
+    assert world.mail.mails == []
+
+
+def test_a_person_chooses_the_window(world: World) -> None:
+    result = world.run(config_id=1, start=f"{YESTERDAY:%Y-%m-%d %H:%M:%S}", end=f"{TODAY:%Y-%m-%d} 00:00:01")
+    row = world.execution(result.run_id)
+    assert row["rows_returned"] == 4
+    assert row["execution_context"]["time_range"]["calculation_method"] == "explicit"
+
+
+def test_a_person_chooses_parameters(world: World) -> None:
+    world.go.execute(
+        "UPDATE report_configs SET report_query = 'SELECT trx_id FROM trx WHERE merchant_id = \\:merchant', "
+        "parameters = :parameters",
+        parameters='{"merchant": "M-77"}',
+    )
+    result = world.run(config_id=1, parameters={"merchant": "M-78"})
+    assert world.execution(result.run_id)["rows_returned"] == 1
+
+
+def test_a_scheduled_window_moves_last_run_at(world: World) -> None:
+    result = world.run(config_id=1, schedule_id=1)
+    row = world.execution(result.run_id)
+    assert row["execution_context"]["time_range"]["calculation_method"] == "cron_detection"
+    end = row["execution_context"]["time_range"]["end_datetime"]
+    assert str(world.go.row("SELECT last_run_at FROM report_schedules")["last_run_at"])[:19] == end
+    second = world.execution(world.run(config_id=1, schedule_id=1).run_id)["execution_context"]["time_range"]
+    assert (second["calculation_method"], second["start_datetime"]) == ("last_run_at", end)
+
+
+def test_a_failed_run_leaves_last_run_at(world: World) -> None:
+    world.go.execute("UPDATE report_configs SET report_query = 'SELECT nothing FROM nowhere'")
+    world.run(config_id=1, schedule_id=1)
+    assert world.go.row("SELECT last_run_at FROM report_schedules") == {"last_run_at": None}
+
+
+def test_a_queued_row_is_executed(world: World) -> None:
+    execution_id = str(uuid4())
+    world.go.insert(
+        "report_executions", id=execution_id, config_id=1, status="queued", executed_by="front end"
+    )
+    result = world.run(execution_id=execution_id)
+    assert result.success
+    row = world.execution(execution_id)
+    assert (row["status"], row["executed_by"]) == ("completed", "front end")
+    assert row["execution_context"]["dagster_run_id"] == result.run_id
+
+
+def test_asking_twice_is_asking_once(world: World) -> None:
+    execution_id = str(uuid4())
+    first = world.run(execution_id=execution_id, config_id=1)
+    second = world.run(execution_id=execution_id, config_id=1)
+    assert first.success
+    assert second.success
+    assert world.execution(execution_id)["execution_context"]["dagster_run_id"] == first.run_id
+    assert len(world.mail.mails) == 2
+
+
+def test_a_cut_result_is_told(world: World) -> None:
+    world.go.execute("UPDATE report_configs SET max_rows = 2")
+    result = world.run(config_id=1)
+    row = world.execution(result.run_id)
+    assert (row["rows_returned"], row["execution_context"]["truncated"]) == (2, True)
+    assert metadata_of(result, "run_query")["truncated"].value is True
+
+
+def test_what_is_tolerated_is_a_warning(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_parameters(world, display_columns=["trx_id", "nonsense"])
+    row = world.execution(world.run(config_id=1).run_id)
+    assert row["status"] == "completed"
+    assert any("nonsense" in warning for warning in row["execution_context"]["warnings"])
+    monkeypatch.setenv("REPORTHUB_STRICT", "true")
+    strict = world.execution(world.run(config_id=1).run_id)
+    assert strict["status"] == "failed"
+    assert "nonsense" in strict["error_message"]
+
+
+def test_a_report_without_rows_goes_out_with_its_header(world: World) -> None:
+    set_parameters(
+        world, filters=[{"field": "t.merchant_id", "operator": "=", "type": "string", "value": "?"}]
+    )
+    result = world.run(config_id=1)
+    assert world.execution(result.run_id)["rows_returned"] == 0
+    assert [path.read_bytes() for path in world.share.iterdir()] == [b"trx_id,amount,status\r\n"]
+
+
+@pytest.mark.parametrize("output_format", ["csv", "xlsx", "json", "pdf"])
+def test_every_format_is_delivered(world: World, output_format: str) -> None:
+    world.go.execute("UPDATE report_configs SET output_format = :format", format=output_format)
+    assert world.run(config_id=1).success
+    (file,) = world.share.iterdir()
+    assert file.suffix == f".{output_format}"
+    assert file.stat().st_size > 0
+
+
+def set_parameters(world: World, **changed: Any) -> None:
+    import json  # noqa: PLC0415
+
+    world.go.execute(
+        "UPDATE report_configs SET parameters = :parameters", parameters=json.dumps({**PARAMETERS, **changed})
+    )
+
+
+BAD_ROWS = {
+    "inactive report": ("UPDATE report_configs SET is_active = FALSE", "report_configs 1, column is_active"),
+    "inactive source": (
+        "UPDATE report_datasources SET is_active = FALSE",
+        "report_datasources 1, column is_",
+    ),
+    "inactive schedule": ("UPDATE report_schedules SET is_active = FALSE", "report_schedules 1, column is_"),
+    "bad cron": (
+        "UPDATE report_schedules SET cron_expression = '61 * * * *'",
+        "report_schedules 1, column cron",
+    ),
+    "bad zone": ("UPDATE report_schedules SET timezone = 'Mars/Base'", "report_schedules 1, column timezone"),
+    "unknown format": (
+        "UPDATE report_configs SET output_format = 'docx'",
+        "column output_format.*'docx'.*csv",
+    ),
+    "not a select": (
+        "UPDATE report_configs SET report_query = 'DELETE FROM trx'",
+        "report_configs 1.*report_query",
+    ),
+    "two statements": ("UPDATE report_configs SET report_query = 'SELECT 1; SELECT 2'", "report_query"),
+    "sql error": (
+        "UPDATE report_configs SET report_query = 'SELECT nothing FROM trx t'",
+        "report_query.*nothing",
+    ),
+    "missing variable": (
+        "UPDATE report_configs SET report_query = 'SELECT {{nothing}} FROM trx t'",
+        "report_configs 1, column report_query.*nothing",
+    ),
+    "unknown host": (
+        "UPDATE report_datasources SET db_type = 'mysql', connection_url = 'mysql://u:canary-7731@no.invalid/d'",
+        "report_datasources 1",
+    ),
+    "url of another kind": (
+        "UPDATE report_datasources SET connection_url = 'oracle://u:canary-7731@h/d'",
+        "report_datasources 1, column connection_url",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_ROWS)
+def test_bad_input_ends_failed_with_its_place(world: World, case: str) -> None:
+    statement, expected = BAD_ROWS[case]
+    world.go.execute(statement)
+    result = world.run(config_id=1, schedule_id=1)
+    assert not result.success
+    row = world.execution(result.run_id)
+    assert row["status"] == "failed"
+    assert row["completed_at"] is not None
+    assert_matches(expected, row["error_message"])
+    assert "canary-7731" not in row["error_message"]
+    assert world.files() == []
+    assert world.mail.mails == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ({"filters": [{"field": "t.x", "operator": "~", "type": "string", "value": "1"}]}, r"operator.*'~'"),
+        ({"filters": [{"field": "t.x; DROP", "operator": "=", "type": "string", "value": "1"}]}, "field"),
+        ({"filters": "all of them"}, r"parameters\.filters"),
+        ({"date_field": "x.created_at"}, "date_field"),
+    ],
+    ids=["operator", "field", "no list", "date field of no source"],
+)
+def test_bad_parameters_name_the_place(world: World, changed: dict[str, Any], expected: str) -> None:
+    set_parameters(world, **changed)
+    row = world.execution(world.run(config_id=1).run_id)
+    assert row["status"] == "failed"
+    assert row["error_message"].startswith("report_configs 1")
+    assert_matches(expected, row["error_message"])
+
+
+def test_a_schedule_of_another_report_is_refused(world: World) -> None:
+    world.go.insert("report_configs", id=2, report_name="Other", report_query="SELECT 1", datasource_id=1)
+    row = world.execution(world.run(config_id=2, schedule_id=1).run_id)
+    assert row["status"] == "failed"
+    assert_matches("report_schedules 1, column config_id", row["error_message"])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({}, "config_id"),
+        ({"config_id": 99}, "report_configs 99, column id: there is no such row"),
+        ({"config_id": 1, "schedule_id": 99}, "report_schedules 99, column id"),
+        ({"execution_id": "no-such"}, "execution_id of a row"),
+        ({"execution_id": "../../etc"}, "not an execution id"),
+    ],
+    ids=["nothing", "unknown report", "unknown schedule", "unknown execution", "no id"],
+)
+def test_a_launch_that_names_nothing_fails_in_the_first_op(
+    world: World, config: dict[str, Any], expected: str
+) -> None:
+    result = world.run(**config)
+    assert not result.success
+    (failure,) = result.get_step_failure_events()
+    assert failure.step_key == "compute_time_range"
+    assert_matches(expected, str(failure.step_failure_data.user_failure_data))
+    assert world.go.rows("SELECT id FROM report_executions") == []
+
+
+def test_an_output_folder_that_cannot_be_written_is_told(world: World) -> None:
+    (world.home / "output").write_text("a file where the folder should be")
+    row = world.execution(world.run(config_id=1).run_id)
+    assert row["status"] == "failed"
+    assert_matches("output folder cannot be written.*REPORT_OUTPUT_PATH", row["error_message"])
+
+
+def assert_matches(pattern: str, text: str) -> None:
+    import re  # noqa: PLC0415
+
+    assert re.search(pattern, text, re.DOTALL), text
+
+
+def test_a_refused_recipient_stops_nobody_else(world: World) -> None:
+    world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
+    result = world.run(config_id=1)
+    assert not result.success
+    row = world.execution(result.run_id)
+    assert row["status"] == "failed"
+    assert_matches("email delivery 1.*ana@finance.test.*550", row["error_message"])
+    assert [mail.recipient for mail in world.mail.mails] == ["budi@finance.test"]
+    assert (world.share / NAME).exists()
+
+
+def test_what_may_work_a_moment_later_is_tried_again(world: World) -> None:
+    world.mail.script("ana@finance.test", "RCPT", "450 4.2.0 later", "450 4.2.0 later")
+    result = world.run(config_id=1)
+    assert result.success
+    assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
+    logs = world.go.rows(
+        "SELECT status, retry_count FROM report_delivery_logs WHERE delivery_id = 1 ORDER BY id"
+    )
+    assert [(log["status"], log["retry_count"]) for log in logs] == [
+        ("retry", 0),
+        ("retry", 1),
+        ("success", 2),
+    ]
+
+
+def test_a_row_that_wants_no_retry_gets_none(world: World) -> None:
+    world.go.execute("UPDATE report_deliveries SET max_retry = 0")
+    world.mail.script("ana@finance.test", "RCPT", "450 4.2.0 later")
+    assert not world.run(config_id=1).success
+    assert len(world.go.rows("SELECT id FROM report_delivery_logs WHERE delivery_id = 1")) == 1
+
+
+def test_a_broken_delivery_stops_no_other(world: World) -> None:
+    world.go.execute("UPDATE report_deliveries SET method = 's3' WHERE id = 1")
+    result = world.run(config_id=1)
+    row = world.execution(result.run_id)
+    assert row["status"] == "failed"
+    assert_matches("report_deliveries 1, column method", row["error_message"])
+    assert (world.share / NAME).exists()
+    (log,) = world.go.rows("SELECT * FROM report_delivery_logs WHERE delivery_id = 1")
+    assert log["status"] == "failed"
+
+
+def test_a_re_execution_reaches_only_who_did_not_get_it(world: World) -> None:
+    world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
+    first = world.run(config_id=1)
+    world.go.execute("UPDATE report_configs SET report_query = 'SELECT the_query_ran_again'")
+    second = re_execute(world, first.run_id, world.instance)
+    assert second.success
+    assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
+    row = world.execution(first.run_id)
+    assert (row["status"], row["error_message"]) == ("completed", None)
+    assert row["execution_context"]["dagster_run_id"] == second.run_id
+
+
+def re_execute(world: World, run_id: str, instance: dg.DagsterInstance) -> Any:
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    return world.execute(dict(run.run_config), reexecution_options=dg.ReexecutionOptions(run_id))
+
+
+def test_a_retry_from_failure_is_the_failed_delivery_alone(world: World) -> None:
+    world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
+    first = world.run(config_id=1)
+    (world.share / NAME).unlink()
+    options = dg.ReexecutionOptions.from_failure(first.run_id, world.instance)
+    run = world.instance.get_run_by_id(first.run_id)
+    assert run is not None
+    again = world.execute(dict(run.run_config), reexecution_options=options)
+    assert again.success
+    assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
+    assert world.execution(first.run_id)["status"] == "completed"
+    assert not (world.share / NAME).exists(), "what had been delivered is not delivered again"

@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from reporthub_dagster.cli import main
+from reporthub_dagster_tests.installation import YESTERDAY, World
+from reporthub_dagster_tests.servers.mariadb import MariaDBServer
+from reporthub_dagster_tests.servers.process import wait_until
+
+
+@pytest.fixture(autouse=True)
+def _own_instance(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Commands choose `DAGSTER_HOME` themselves; what they set is undone."""
+    monkeypatch.setenv("DAGSTER_HOME", "")
+    monkeypatch.setenv("REPORTHUB_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+
+
+def reporthub(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def document(result: Result) -> dict[str, Any]:
+    """Standard output, which must be one JSON document and nothing else."""
+    found: dict[str, Any] = json.loads(result.stdout)
+    return found
+
+
+def on_sqlite(test: Any) -> Any:
+    return pytest.mark.parametrize("world", ["sqlite"], indirect=True)(test)
+
+
+def on_mariadb(test: Any) -> Any:
+    return pytest.mark.parametrize("world", ["mariadb"], indirect=True)(test)
+
+
+def test_init_creates_what_is_absent_and_says_so(tmp_path: Path) -> None:
+    first = reporthub("init")
+    second = reporthub("init")
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert "report_configs" in first.stdout
+    assert "tables: all there" in second.stdout
+    assert (tmp_path / "reporthub.db").exists()
+    assert "telemetry" in (tmp_path / "dagster" / "dagster.yaml").read_text()
+
+
+def test_init_leaves_an_instance_file_alone(tmp_path: Path) -> None:
+    reporthub("init")
+    file = tmp_path / "dagster" / "dagster.yaml"
+    file.write_text("# mine\n")
+    reporthub("init")
+    assert file.read_text() == "# mine\n"
+
+
+@on_sqlite
+def test_run_delivers_and_prints_one_document(world: World) -> None:
+    reporthub("init")
+    result = reporthub("run", "1", "--json", "--executed-by", "ana")
+    assert result.exit_code == 0, result.output
+    found = document(result)
+    assert (found["status"], found["rows_returned"], found["truncated"]) == ("completed", 3, False)
+    assert found["executed_by"] == "ana"
+    assert found["execution_id"] == found["run_id"]
+    assert found["window"]["timezone"] == "UTC"
+    (file,) = found["files"]
+    assert Path(file["path"]).stat().st_size == file["size"]
+    assert sorted((receipt["recipient"], receipt["state"]) for receipt in found["receipts"])[1:] == [
+        ("ana@finance.test", "sent"),
+        ("budi@finance.test", "sent"),
+    ]
+    assert "3 rows from sales" in result.stderr
+
+
+@on_sqlite
+def test_run_takes_everything_that_a_launch_takes(world: World) -> None:
+    reporthub("init")
+    result = reporthub(
+        *("run", "1", "--schedule-id", "1", "--start", f"{YESTERDAY:%Y-%m-%d}"),
+        *(
+            "--end",
+            f"{YESTERDAY:%Y-%m-%d} 12:00:01",
+            "--param",
+            "merchant_id=M-1",
+            "--deliver",
+            "none",
+            "--json",
+        ),
+    )
+    found = document(result)
+    assert (result.exit_code, found["schedule_id"], found["rows_returned"]) == (0, 1, 2)
+    assert found["window"]["calculation_method"] == "explicit"
+    assert Path(found["files"][0]["path"]).name == f"Sales_M-1_{YESTERDAY:%Y-%m-%d}.csv"
+    assert found["receipts"] == []
+
+
+@on_sqlite
+def test_run_exits_1_when_a_delivery_failed(world: World) -> None:
+    reporthub("init")
+    world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
+    result = reporthub("run", "1", "--json")
+    assert result.exit_code == 1
+    assert "550" in document(result)["error"]
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE report_configs SET is_active = 0", "report_configs 1, column is_active"),
+        ("UPDATE report_configs SET report_query = 'SELECT * FROM nowhere t'", "report_query"),
+        ("UPDATE report_configs SET output_format = 'docx'", "output_format"),
+    ],
+    ids=["inactive", "sql error", "format"],
+)
+def test_run_exits_2_when_a_person_must_fix_a_row(world: World, statement: str, words: str) -> None:
+    reporthub("init")
+    world.go.execute(statement)
+    result = reporthub("run", "1", "--json")
+    assert result.exit_code == 2
+    assert words in document(result)["error"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run", "99", "--json"), "report_configs 99, column id: there is no such row"),
+        (("run", "1", "--param", "x", "--json"), "--param: not KEY=VALUE"),
+        (("preview", "99", "--json"), "report_configs 99"),
+    ],
+    ids=["unknown report", "bad parameter", "preview"],
+)
+@on_sqlite
+def test_errors_are_one_line_and_a_document(world: World, arguments: tuple[str, ...], words: str) -> None:
+    reporthub("init")
+    result = reporthub(*arguments)
+    assert result.exit_code == 2
+    assert words in document(result)["error"]
+    assert len(result.stderr.splitlines()) == 1
+    assert words in result.stderr
+
+
+@on_sqlite
+def test_without_an_instance_run_says_how_to_get_one(world: World) -> None:
+    result = reporthub("run", "1")
+    assert (result.exit_code, "reporthub init" in result.stderr) == (2, True)
+
+
+def test_a_setting_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMTP_PORT", "many")
+    result = reporthub("executions")
+    assert result.exit_code == 2
+    assert "SMTP_PORT" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_settings_are_read_from_a_dotenv_file(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("DB_TIMEZONE=Mars/Base\n")
+    try:
+        result = reporthub("executions")
+    finally:
+        os.environ.pop("DB_TIMEZONE", None)
+    assert "DB_TIMEZONE" in result.stderr
+
+
+@on_sqlite
+def test_preview_shows_sql_window_columns_and_rows_and_nothing_else(world: World) -> None:
+    result = reporthub("preview", "1", "--limit", "2", "--json")
+    found = document(result)
+    assert result.exit_code == 0
+    assert "M-77" not in found["sql"]
+    assert "M-77" in found["parameters"].values()
+    assert [column["name"] for column in found["columns"]][:2] == ["trx_id", "merchant_id"]
+    assert (len(found["rows"]), found["more_rows"]) == (2, True)
+    assert found["window"]["calculation_method"] == "default_daily"
+    assert world.go.rows("SELECT id FROM report_executions") == []
+    assert world.files() == []
+    text = reporthub("preview", "1").stdout
+    assert "SELECT" in text
+    assert "trx_id" in text
+
+
+@on_sqlite
+def test_executions_lists_the_latest(world: World) -> None:
+    reporthub("init")
+    reporthub("run", "1", "--deliver", "none")
+    found = document(reporthub("executions", "--status", "completed", "--json"))["executions"]
+    assert [(execution["config_id"], execution["rows_returned"]) for execution in found] == [(1, 3)]
+    assert document(reporthub("executions", "--config-id", "2", "--json")) == {"executions": []}
+    assert "completed" in reporthub("executions").stdout
+
+
+def test_executions_of_an_empty_hub_is_a_header() -> None:
+    reporthub("init")
+    assert reporthub("executions").stdout.split()[0] == "execution"
+
+
+@on_sqlite
+def test_check_finds_nothing_where_all_is_well(world: World) -> None:
+    result = reporthub("check")
+    assert (result.exit_code, result.stdout) == (0, "")
+
+
+@on_sqlite
+def test_check_names_every_faulty_row_in_a_line(world: World) -> None:
+    go = world.go
+    go.execute("UPDATE report_schedules SET cron_expression = 'every day'")
+    go.insert(
+        "report_datasources", id=2, name="gone", connection_url="sqlite:///no/such.db", db_type="sqlite"
+    )
+    go.insert("report_configs", id=2, report_name="b", report_query="SELECT {{nothing}}", datasource_id=1)
+    go.insert("report_configs", id=3, report_name="c", report_query="SELECT 1", datasource_id=99)
+    go.insert("report_configs", id=4, report_name="off", report_query="DROP", datasource_id=1, is_active=0)
+    go.insert(
+        "report_deliveries", id=3, config_id=1, delivery_name="d", method="file_share", delivery_config={}
+    )
+    go.insert("report_delivery_recipients", id=9, delivery_id=1, recipient_value="not an address")
+    result = reporthub("check", "--json")
+    assert result.exit_code == 1
+    texts = [finding["text"] for finding in document(result)["findings"]]
+    for words in (
+        "report_datasources 2",
+        "report_configs 2, column report_query",
+        "datasource",
+        "report_schedules 1, column cron_expression",
+        "report_deliveries 3",
+        "report_delivery_recipients 9",
+    ):
+        assert any(words in text for text in texts), (words, texts)
+    assert not any("report_configs 4" in text for text in texts)
+    assert len(reporthub("check").stdout.splitlines()) == len(texts)
+
+
+@on_mariadb
+def test_ctrl_c_cancels_the_run_and_its_query(world: World, mariadb_server: MariaDBServer) -> None:
+    reporthub("init")
+    world.go.execute("UPDATE report_configs SET report_query = 'SELECT SLEEP(60) AS t', parameters = NULL")
+    command = [sys.executable, "-m", "reporthub_dagster.cli", "run", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_until(lambda: sleeping(mariadb_server), "the query on the server", 30)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate(timeout=30)
+    (execution,) = world.go.rows("SELECT * FROM report_executions")
+    assert execution["status"] == "cancelled", stderr.decode()
+    assert execution["completed_at"] is not None
+    assert not sleeping(mariadb_server)
+    assert process.returncode == 1
+    assert json.loads(stdout)["status"] == "cancelled"
+
+
+def sleeping(server: MariaDBServer) -> bool:
+    return any("SLEEP" in statement for statement in server.statements())

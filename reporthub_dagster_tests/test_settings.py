@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.settings import Settings
+
+
+def test_with_nothing_set_everything_is_local() -> None:
+    settings = Settings.load({})
+    assert settings.hub_url == f"sqlite:///{Path.cwd() / '.reporthub' / 'reporthub.db'}"
+    assert settings.output_folder == Path.cwd() / ".reporthub" / "output"
+    assert settings.smtp_host is None
+
+
+def test_the_pieces_of_the_old_settings_make_a_url() -> None:
+    settings = Settings.load(
+        {"DB_HOST": "db", "DB_USER": "hub", "DB_PASSWORD": "p@ss/w:rd", "DB_NAME": "reports"}
+    )
+    assert settings.hub_url == "mysql+pymysql://hub:p%40ss%2Fw%3Ard@db:3306/reports?charset=utf8mb4"
+
+
+def test_the_url_comes_before_the_pieces() -> None:
+    settings = Settings.load({"DB_HOST": "db", "REPORTHUB_DATABASE_URL": "sqlite:///x.db"})
+    assert settings.hub_url == "sqlite:///x.db"
+
+
+def test_an_empty_value_is_not_set() -> None:
+    assert Settings.load({"SMTP_PORT": "", "DB_HOST": ""}).smtp_port == 587
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("SMTP_PORT", "0"),
+        ("DB_PORT", "many"),
+        ("DB_TIMEZONE", "Mars/Base"),
+        ("SCHEDULER_TIMEZONE", "local"),
+        ("SMTP_USE_TLS", "perhaps"),
+    ],
+)
+def test_a_wrong_value_names_its_setting(name: str, value: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{name}: .*'{value}'"):
+        Settings.load({name: value})
+
+
+def test_secrets_are_not_shown() -> None:
+    settings = Settings.load(
+        {
+            "DB_PASSWORD": "canary-7731",
+            "SMTP_PASSWORD": "canary-7731",
+            "REPORTHUB_DATABASE_URL": "canary-7731",
+        }
+    )
+    assert "canary-7731" not in repr(settings)
