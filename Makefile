@@ -17,10 +17,10 @@ help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 demo: $(ENVIRONMENT) ## Run three reports on real data: SQLite, local folder, local mail sink
-	$(RUN) python -m demo
+	@$(RUN) python -m demo
 
 dev: $(ENVIRONMENT) ## Start Dagster's UI on http://127.0.0.1:3000 on the same instance as the demo
-	$(RUN) python -m demo.dev
+	@$(RUN) python -m demo.dev
 
 test: $(ENVIRONMENT) ## Run the tests; they start their own servers
 	$(RUN) pytest $(ARGS)
@@ -40,7 +40,7 @@ format: $(ENVIRONMENT) ## Format the code
 	$(RUN) ruff check --fix .
 
 $(ENVIRONMENT): pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
-	$(UV) sync --frozen
+	$(UV) sync --frozen --quiet
 	@touch $@
 
 .tools/bin/uv:

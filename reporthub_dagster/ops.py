@@ -161,7 +161,7 @@ def finish_execution(
     claim = attempt.held_claim(context, hub.executions, plan.execution_id)
     with attempt.outcome_of_failure(context, hub.executions, claim):
         hub.executions.finish(claim, "completed", at=datetime.now(UTC))
-    summary = run_metadata.of_plan(plan) | run_metadata.of_file(file) | run_metadata.of_deliveries(outcomes)
+    summary = run_metadata.of_deliveries(outcomes) | run_metadata.of_file(file) | run_metadata.of_plan(plan)
     context.add_output_metadata({**summary, "truncated": result.truncated})
 
 
