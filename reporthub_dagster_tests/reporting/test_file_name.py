@@ -112,6 +112,10 @@ def test_a_long_name_is_cut_between_characters_and_keeps_its_extension(letter: s
     assert set(name.removesuffix(".xlsx")) == {letter}
 
 
+def test_a_name_is_not_cut_to_end_in_a_dot_or_a_space() -> None:
+    assert named("x" * 194 + ". and more").name == "x" * 194 + ".csv"
+
+
 @pytest.mark.parametrize(
     ("taken", "name"),
     [
