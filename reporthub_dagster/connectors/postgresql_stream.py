@@ -59,7 +59,14 @@ class PostgreSQLStream(TextStream):
 
     def send(self, query: BoundQuery, wider: Mapping[int, pa.Field]) -> None:
         """See `SQLStream.send`."""
-        described = self._describe(_numbered(query), query.sequence())
+        try:
+            described = self._describe(*_numbered(query, by_name=False))
+        except psycopg.errors.GroupingError:
+            # A number a place lets each place have its own type, but hides that the value in
+            # `SELECT f(d, :x) … GROUP BY f(d, :x)` is the same.
+            self._connection.rollback()
+            self.prepare(self._time_zone)
+            described = self._describe(*_numbered(query, by_name=True))
         places = range(described.nfields)
         names = distinct_names([(described.fname(place) or b"").decode() for place in places])
         columns = [
@@ -103,13 +110,18 @@ class PostgreSQLStream(TextStream):
             self._connection.close()
 
 
-def _numbered(query: BoundQuery) -> str:
-    """The SQL with `$1`, `$2`, … in order of appearance, so that each place may want a type of its own."""
-    texts, count = [], 0
+def _numbered(query: BoundQuery, *, by_name: bool) -> tuple[str, list[Any]]:
+    """The SQL with `$1`, `$2`, … and their values: one for each place, or one for each name."""
+    texts: list[str] = []
+    values: list[Any] = []
+    numbers: dict[str, int] = {}
     for part in query.parts:
         if isinstance(part, str):
             texts.append(part)
-        else:
-            count += 1
-            texts.append(f"${count}")
-    return "".join(texts)
+            continue
+        number = numbers.get(part.name) if by_name else None
+        if number is None:
+            values.append(part.value)
+            number = numbers[part.name] = len(values)
+        texts.append(f"${number}")
+    return "".join(texts), values

@@ -301,6 +301,19 @@ def test_a_value_that_no_text_can_hold_is_refused(database: PostgreSQLDatabase, 
         connector_of(database).spool(query, tmp_path / "spool", LIMITS)
 
 
+def test_a_value_that_is_grouped_by_is_the_one_that_is_selected(
+    database: PostgreSQLDatabase, tmp_path: Path
+) -> None:
+    day: list[str | Bind] = ["to_char(d, ", Bind("pattern", "YYYY-MM"), ")"]
+    query = BoundQuery.of(
+        ["SELECT ", *day, " AS month, count(*) AS n FROM (VALUES (DATE '2025-01-01')) v(d) GROUP BY ", *day]
+    )
+
+    result = connector_of(database).spool(query, tmp_path / "spool", LIMITS)
+
+    assert Spool.open(result.spool).head(1).to_pylist() == [{"month": "2025-01", "n": 1}]
+
+
 def test_a_query_may_run_in_parallel(database: PostgreSQLDatabase, tmp_path: Path) -> None:
     for setting in (
         "parallel_setup_cost = 0",
