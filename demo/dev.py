@@ -27,6 +27,8 @@ def main() -> int:
     sink = nullcontext({}) if settings.smtp_host else mail_sink(demo_folder(settings) / "mail")
     port = os.environ.get("PORT", "3000")
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", port]
+    # Dagster stops its services with SIGINT: they must not inherit that it is ignored (`make dev &`).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with sink as smtp, environment(smtp), subprocess.Popen(command) as dagster:  # noqa: S603 - our own words
         signal.signal(signal.SIGTERM, lambda *_: dagster.send_signal(signal.SIGINT))
         # Ctrl-C reaches Dagster by itself: it ends its own services, and we wait for it.
