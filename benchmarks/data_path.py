@@ -97,9 +97,9 @@ def run_ours(url: str, home: str) -> None:
     go.insert(
         "report_configs", id=1, report_name="b", report_query=QUERY, datasource_id=1, max_rows=1_000_000
     )
-    _, success = run_report({"config_id": 1, "deliver": "none"})
-    if not success:
-        sys.exit("the report failed")
+    finished = run_report({"config_id": 1, "deliver": "none"})
+    if not finished.success:
+        sys.exit(f"the report failed: {finished.error}")
 
 
 def run_pandas(url: str, target: str) -> None:

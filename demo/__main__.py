@@ -43,10 +43,10 @@ def main() -> int:
 def _run(config_id: int) -> bool:
     settings = Settings.load()
     started = time.monotonic()
-    run_id, _ = run_report({"config_id": config_id, "executed_by": "demo", **_YEAR}, talk=False)
+    finished = run_report({"config_id": config_id, "executed_by": "demo", **_YEAR}, talk=False)
     seconds = time.monotonic() - started
     hub = Hub(settings.hub_url, settings.hub_zone)
-    execution = Executions(hub).find(run_id)
+    execution = Executions(hub).find(finished.run_id)
     if execution is None:
         return False
     rows = execution.rows_returned or 0

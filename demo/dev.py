@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 from dotenv import load_dotenv
 
@@ -24,7 +24,9 @@ def main() -> int:
     Hub(settings.hub_url, settings.hub_zone).create_missing_tables()
     write_embedded_instance(settings)
     choose_instance(settings)
-    sink = nullcontext({}) if settings.smtp_host else mail_sink(demo_folder(settings) / "mail")
+    sink: AbstractContextManager[dict[str, str]] = nullcontext({})
+    if not settings.smtp_host:
+        sink = mail_sink(demo_folder(settings) / "mail")
     port = os.environ.get("PORT", "3000")
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", port]
     # Dagster stops its services with SIGINT: they must not inherit that it is ignored (`make dev &`).

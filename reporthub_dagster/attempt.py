@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import dagster as dg
 
@@ -17,10 +19,21 @@ from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.reporting.redaction import redact, secrets_of_url
 from reporthub_dagster.settings import Settings
 
-QUERY_RETRIES = 2
-RETRY_PAUSE_SECONDS = 5
+RETRIES = 2
+"""Further tries within an op, for what may work a moment later."""
+RETRY_PAUSE_SECONDS = 5.0
+
+T = TypeVar("T")
 
 _ID = re.compile(r"[0-9A-Za-z-]{1,36}")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An op at work: its claim, and the metadata that Dagster shows if it fails."""
+
+    claim: Claim
+    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def execution_id_of(context: dg.OpExecutionContext, asked: str) -> str:
@@ -76,49 +89,74 @@ def held_claim(context: dg.OpExecutionContext, executions: Executions, execution
 
 
 @contextmanager
-def outcome_of_failure(
-    context: dg.OpExecutionContext, executions: Executions, claim: Claim, *, retries: int = 0
-) -> Iterator[dict[str, Any]]:
-    """Write what goes wrong in an op to its execution, and tell Dagster in one redacted line.
-
-    A transient error asks Dagster for another try first, `retries` times. What the block puts into the
-    yielded mapping is shown as metadata of the failure.
+def working_on(context: dg.OpExecutionContext, executions: Executions, execution_id: str) -> Iterator[Work]:
+    """Hold the claim on an execution for an op; see `outcome_of_failure` for what goes wrong.
 
     Raises:
-        dagster.Failure, dagster.RetryRequested: In place of what was raised.
+        dagster.Failure: In place of what was raised.
     """
-    metadata: dict[str, Any] = {}
     try:
-        yield metadata
+        claim = patiently(context, lambda: held_claim(context, executions, execution_id))
+    except ReportHubError as error:
+        raise dg.Failure(str(error), allow_retries=False) from None
+    with outcome_of_failure(context, executions, claim) as work:
+        yield work
+
+
+@contextmanager
+def outcome_of_failure(
+    context: dg.OpExecutionContext, executions: Executions, claim: Claim
+) -> Iterator[Work]:
+    """Write what goes wrong in an op to its execution, and tell Dagster in one redacted line.
+
+    Raises:
+        dagster.Failure: In place of what was raised.
+    """
+    work = Work(claim)
+    try:
+        yield work
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
         _finish(context, executions, claim, "cancelled", "cancelled by a person")
         raise
     except LostClaimError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
     except Exception as error:  # noqa: BLE001 - the boundary: what nobody foresaw must still close the row
-        if isinstance(error, TransientError) and context.retry_number < retries:
-            context.log.warning(f"Trying again in {RETRY_PAUSE_SECONDS} s: {error}")
-            raise dg.RetryRequested(retries, RETRY_PAUSE_SECONDS) from None
-        message = _message(context, error)
-        _finish(context, executions, claim, "failed", message, kind=type(error).__name__)
-        raise dg.Failure(message, metadata=metadata, allow_retries=False) from None
+        told = _told(context, error)
+        _finish(context, executions, claim, "failed", str(told), kind=type(told).__name__)
+        raise dg.Failure(str(told), metadata=work.metadata, allow_retries=False) from None
 
 
-def _message(context: dg.OpExecutionContext, error: Exception) -> str:
+def patiently(context: dg.OpExecutionContext, action: Callable[[], T]) -> T:
+    """The result of an action that may work a moment later; it is tried three times.
+
+    The pause is within the op, where a person's cancel ends it like everything else.
+
+    Raises:
+        TransientError: It did not work in the end.
+    """
+    for _ in range(RETRIES):
+        try:
+            return action()
+        except TransientError as error:
+            context.log.warning(f"Trying again in {RETRY_PAUSE_SECONDS:g} s: {error}")
+            time.sleep(RETRY_PAUSE_SECONDS)
+    return action()
+
+
+def _told(context: dg.OpExecutionContext, error: Exception) -> Exception:
+    """The error that people are told: ours as it is, the file system's with its cure, others redacted."""
     if isinstance(error, ReportHubError):
-        return str(error)
+        return error
     if isinstance(error, OSError) and error.errno is not None:
         place = f" {error.filename}" if error.filename else ""
-        return f"the output folder cannot be written:{place}: {error.strerror} (see REPORT_OUTPUT_PATH)"
-    return internal_error(context, error)
-
-
-def internal_error(context: dg.OpExecutionContext, error: Exception) -> str:
-    """Log the redacted stack of an error that nobody foresaw; returns the line that people see."""
+        return ConfigurationError(
+            f"the output folder cannot be written:{place}: {error.strerror}", column="REPORT_OUTPUT_PATH"
+        )
     secrets = _environment_secrets()
     stack = redact("".join(traceback.format_exception(error)), secrets)
     context.log.error(stack)
-    return redact(f"internal error, please report it: {type(error).__name__}: {error}", secrets)
+    words = redact(f"internal error, please report it: {type(error).__name__}: {error}", secrets)
+    return RuntimeError(words)
 
 
 def _reason_to_leave(
@@ -129,7 +167,9 @@ def _reason_to_leave(
         return "it is completed"
     if holder is not None and holder.run_id != context.run_id:
         run = context.instance.get_run_by_id(holder.run_id)
-        if run is None or not run.is_finished:
+        if run is None:
+            return f"run {holder.run_id}, which this Dagster instance does not know, works on it"
+        if not run.is_finished:
             return f"run {holder.run_id} works on it"
     is_retry = context.run.parent_run_id is not None
     if execution.status in {"failed", "cancelled"} and not is_retry:
@@ -147,8 +187,12 @@ def _finish(
     kind: str | None = None,
 ) -> None:
     """Write the outcome; where the shared database is what failed, the log is all that is left."""
-    try:
+
+    def write() -> None:
         executions.finish(claim, outcome, at=datetime.now(UTC), error=error, kind=kind)
+
+    try:
+        patiently(context, write)
     except ReportHubError as unwritten:
         line = f"The outcome of execution {claim.execution_id} was not written: {unwritten}"
         context.log.error(line)  # noqa: TRY400 - the line says all; a stack would add nothing

@@ -45,7 +45,8 @@ def _errors_in_one_line(command: Callable[P, int]) -> Callable[P, NoReturn]:
     def run(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
         try:
             code = command(*args, **kwargs)
-        except ReportHubError as error:
+        except (ReportHubError, OSError) as raised:
+            error = raised if isinstance(raised, ReportHubError) else _of_files(raised)
             if kwargs.get("as_json"):
                 _print_json({"status": "failed", "error": str(error)})
             click.echo(f"reporthub: {error}", err=True)
@@ -53,6 +54,14 @@ def _errors_in_one_line(command: Callable[P, int]) -> Callable[P, NoReturn]:
         sys.exit(code)
 
     return run
+
+
+def _of_files(error: OSError) -> ConfigurationError:
+    place = f" {error.filename}" if error.filename else ""
+    return ConfigurationError(
+        f"a folder cannot be used:{place}: {error.strerror or error}",
+        column="REPORTHUB_HOME or REPORT_OUTPUT_PATH",
+    )
 
 
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
@@ -132,7 +141,7 @@ def run(
     choose_instance(settings)
     hub = _hub(settings)
     Repository(hub).require(config_id=config_id, schedule_id=schedule_id)
-    run_id, _ = run_report(
+    finished = run_report(
         {
             "config_id": config_id,
             "schedule_id": schedule_id or 0,
@@ -144,9 +153,9 @@ def run(
         }
     )
     executions = Executions(hub)
-    execution = executions.find(run_id)
+    execution = executions.find(finished.run_id)
     if execution is None:
-        raise PermanentError(f"run {run_id} wrote no execution; see its log in the Dagster UI")
+        raise PermanentError(finished.error or f"run {finished.run_id} ended before its first step")
     receipts = DeliveryLogs(hub).receipts(execution.id)
     if as_json:
         _print_json(output.execution_document(execution, receipts))

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
 
-from reporthub_dagster.db.delivery_logs import DeliveryAttempt, DeliveryLogs
+from reporthub_dagster.db.delivery_logs import AttemptOutcome, DeliveryAttempt, DeliveryLogs
 from reporthub_dagster.db.executions import Claim, Executions
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
 from reporthub_dagster.planning import Deliver, destination_for
-from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
 from reporthub_dagster.reporting.records import DeliveryReceipt, RenderedFile, ReportPlan
 from reporthub_dagster.reporting.template_values import texts_of
 
@@ -37,14 +38,16 @@ class DeliveryOutcome:
     method: str
     receipts: tuple[DeliveryReceipt, ...] = ()
     already: tuple[str, ...] = ()
-    warnings: tuple[str, ...] = ()
 
-    @property
-    def failures(self) -> tuple[str, ...]:
-        """One line for everybody who was tried and did not get it."""
+    def failure(self) -> ReportHubError | None:
+        """The error for everybody who was tried and did not get it; None when all did."""
+        missing = [receipt for receipt in self.receipts if receipt.state != "sent"]
+        if not missing:
+            return None
         place = f"{self.method} delivery {self.delivery_id} ({self.name})"
-        missing = (receipt for receipt in self.receipts if receipt.state != "sent")
-        return tuple(f"{place}: {receipt.recipient}: {receipt.detail}" for receipt in missing)
+        text = "; ".join(f"{place}: {receipt.recipient}: {receipt.detail}" for receipt in missing)
+        needs_person = all(receipt.needs_person for receipt in missing)
+        return ConfigurationError(text) if needs_person else PermanentError(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Deliverer:
     Attributes:
         claim: Checked before each send: a run that was taken over sends nothing.
         say: Receives one line of progress.
+        tolerate: Receives warnings before anything is sent; raises where they are not tolerated.
         pause: Waits for a number of seconds between attempts.
     """
 
@@ -65,6 +69,7 @@ class Deliverer:
     file: RenderedFile
     settings: DestinationSettings
     say: Callable[[str], object]
+    tolerate: Callable[[Iterable[str]], object] = lambda _: None
     pause: Callable[[float], None] = time.sleep
 
     def deliver(self, delivery_id: int) -> DeliveryOutcome:
@@ -74,83 +79,76 @@ class Deliverer:
             ConfigurationError: The delivery's row is wrong; a log row says so.
             LostClaimError: Another run has taken the execution over.
         """
-        started = datetime.now(UTC)
-        delivery = self.repository.delivery(delivery_id)
-        try:
-            destination = destination_for(delivery, self.settings)
-        except ConfigurationError as error:
-            self._log(delivery_id, 1, started, error=str(error))
-            raise
+        now = datetime.now(UTC)
+        self.logs.settle_dead(self.plan.execution_id, delivery_id, now)
         history = self.logs.history(self.plan.execution_id, delivery_id)
+        parcel = Parcel(self.plan.execution_id, (self.file,), parcel_variables(self.plan, self.file))
+        try:
+            delivery = self.repository.delivery(delivery_id)
+            destination = destination_for(delivery, self.settings)
+            self.tolerate([*destination.warnings, *destination.unknown_variables(parcel)])
+        except ConfigurationError as error:
+            attempt = self._attempt(delivery_id, history.attempts + 1, now, 0)
+            self.logs.close(self.logs.open(attempt), attempt, AttemptOutcome(now, {}, error=str(error)))
+            raise
         wanted = [name for name in destination.recipients() if is_wanted(self.plan.deliver, name)]
         already = tuple(name for name in wanted if name in history.reached)
-        outcome = DeliveryOutcome(delivery.id, delivery.name, delivery.method, already=already)
         due = [name for name in wanted if name not in history.reached]
-        retries = min(RETRIES, delivery.max_retry)
-        return self._attempts(destination, outcome, due, history.attempts, retries)
+        receipts = self._attempts(destination, parcel, due, history.attempts)
+        return DeliveryOutcome(delivery.id, delivery.name, delivery.method, receipts, already)
 
     def _attempts(
-        self, destination: Destination, outcome: DeliveryOutcome, due: list[str], earlier: int, retries: int
-    ) -> DeliveryOutcome:
+        self, destination: Destination, parcel: Parcel, due: list[str], earlier: int
+    ) -> tuple[DeliveryReceipt, ...]:
         last: dict[str, DeliveryReceipt] = {}
+        retries = min(RETRIES, destination.delivery.max_retry)
         for number in range(retries + 1):
             if not due:
                 break
             if number:
                 self.pause(BACKOFF_SECONDS * 2 ** (number - 1))
-            started = datetime.now(UTC)
-            receipts = self._send(destination, due, earlier + number + 1, started)
-            last |= {receipt.recipient: receipt for receipt in receipts}
-            due = [receipt.recipient for receipt in receipts if receipt.state == "retry"]
+            now = datetime.now(UTC)
+            attempt = self._attempt(destination.delivery.id, earlier + number + 1, now, len(due))
+            row = self.logs.open(attempt)
+            try:
+                receipts = self._send(row, destination, parcel, due)
+            except BaseException:
+                with suppress(ReportHubError):  # what is left open is closed by whoever comes next
+                    self.logs.settle(row, datetime.now(UTC))
+                raise
+            last |= receipts
+            due = [name for name, receipt in receipts.items() if receipt.state == "retry"]
             will_retry = bool(due) and number < retries
-            self._log(outcome.delivery_id, earlier + number + 1, started, receipts, will_retry=will_retry)
-        return replace(outcome, receipts=tuple(last.values()), warnings=destination.warnings)
+            self.logs.close(row, attempt, AttemptOutcome(datetime.now(UTC), receipts, will_retry))
+        return tuple(last.values())
 
     def _send(
-        self, destination: Destination, due: list[str], number: int, started: datetime
-    ) -> tuple[DeliveryReceipt, ...]:
-        """One attempt; when it is cut short, the log still knows who has got the file."""
-        parcel = Parcel(self.plan.execution_id, (self.file,), parcel_variables(self.plan, self.file))
-        receipts: list[DeliveryReceipt] = []
-        self.executions.require(self.claim)
-        try:
-            with closing(destination.send(parcel, due)) as sending:
-                for receipt in sending:
-                    receipts.append(receipt)
-                    self.say(
-                        f"{destination.method} to {receipt.recipient}: {receipt.state}: {receipt.detail}"
-                    )
-                    self.executions.require(self.claim)
-        except BaseException:
-            cut = "cut short before everybody was tried"
-            self._log(destination.delivery.id, number, started, tuple(receipts), error=cut)
-            raise
-        return tuple(receipts)
+        self, row: int, destination: Destination, parcel: Parcel, due: list[str]
+    ) -> dict[str, DeliveryReceipt]:
+        """One attempt.
 
-    def _log(
-        self,
-        delivery_id: int,
-        number: int,
-        started: datetime,
-        receipts: tuple[DeliveryReceipt, ...] = (),
-        *,
-        error: str | None = None,
-        will_retry: bool = False,
-    ) -> None:
-        self.logs.add(
-            DeliveryAttempt(
-                config_id=self.plan.config_id,
-                delivery_id=delivery_id,
-                schedule_id=self.plan.schedule_id,
-                execution_id=self.plan.execution_id,
-                number=number,
-                started_at=started,
-                completed_at=datetime.now(UTC),
-                receipts=receipts,
-                error=error,
-                file_size_bytes=self.file.size,
-                will_retry=will_retry,
-            )
+        The log knows to whom the file goes before its first byte leaves: a run that dies here leaves the
+        state `sending`, and nobody in that state is sent to again.
+        """
+        receipts: dict[str, DeliveryReceipt] = {}
+        with closing(destination.send(parcel, due)) as sending:
+            for recipient in due:
+                self.executions.require(self.claim)
+                self.logs.note(row, {**receipts, recipient: None})
+                receipt = receipts[recipient] = next(sending)
+                self.say(f"{destination.method} to {recipient}: {receipt.state}: {receipt.detail}")
+        return receipts
+
+    def _attempt(self, delivery_id: int, number: int, started: datetime, count: int) -> DeliveryAttempt:
+        return DeliveryAttempt(
+            config_id=self.plan.config_id,
+            delivery_id=delivery_id,
+            schedule_id=self.plan.schedule_id,
+            execution_id=self.plan.execution_id,
+            number=number,
+            started_at=started,
+            recipient_count=count,
+            file_size_bytes=self.file.size,
         )
 
 
@@ -161,13 +159,15 @@ def is_wanted(deliver: Deliver, recipient: str) -> bool:
     return deliver == "all"
 
 
-def parcel_variables(plan: ReportPlan, file: RenderedFile) -> Mapping[str, str]:
-    """Values for the templates of a delivery: the report's own and what is known about the file."""
+def parcel_variables(plan: ReportPlan, file: RenderedFile | None = None) -> Mapping[str, str]:
+    """Values for the templates of a delivery that belong to the report; the parcel's own come beside them."""
+    moment = plan.window.as_of.astimezone(ZoneInfo(plan.window.timezone))
     return {
         **texts_of(plan.variables),
         "report_name": plan.report_name,
-        "execution_id": plan.execution_id,
-        "file_name": file.name,
-        "row_count": str(file.row_count),
-        "ext": file.path.suffix.lstrip("."),
+        "timezone": plan.window.timezone,
+        "date": f"{moment:%Y%m%d}",
+        "time": f"{moment:%H%M%S}",
+        "datetime": f"{moment:%Y%m%d_%H%M%S}",
+        "ext": file.path.suffix.lstrip(".") if file else "",
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
@@ -51,6 +52,21 @@ def choose_instance(settings: Settings) -> None:
     os.environ["DAGSTER_HOME"] = str(settings.dagster_home)
 
 
+def _instance() -> dg.DagsterInstance:
+    """The instance in `DAGSTER_HOME`.
+
+    Raises:
+        ConfigurationError: It cannot be used; Dagster's own reasons have no common class.
+    """
+    try:
+        return dg.DagsterInstance.get()
+    except Exception as error:  # noqa: BLE001 - see above
+        words = " ".join(str(error).split())
+        raise ConfigurationError(
+            f"the Dagster instance cannot be used: {words}", column="DAGSTER_HOME"
+        ) from None
+
+
 def report_job() -> dg.JobDefinition:
     """The job as the code location has it, for `dagster.reconstructable`."""
     from reporthub_dagster.definitions import defs  # noqa: PLC0415 - loading them takes a second
@@ -58,19 +74,43 @@ def report_job() -> dg.JobDefinition:
     return defs.resolve_job_def("execute_report")
 
 
-def run_report(config: Mapping[str, Any], *, talk: bool = True) -> tuple[str, bool]:
-    """Run the job in this process on the instance in `DAGSTER_HOME`; returns its run id and its success.
+@dataclass(frozen=True, slots=True)
+class FinishedRun:
+    """A run that has ended.
+
+    Attributes:
+        error: What the first step that failed said; None when all went well.
+    """
+
+    run_id: str
+    success: bool
+    error: str | None
+
+
+def run_report(config: Mapping[str, Any], *, talk: bool = True) -> FinishedRun:
+    """Run the job in this process on the instance in `DAGSTER_HOME`.
 
     Args:
         config: Of the op `compute_time_range`.
         talk: Whether the ops' sentences go to stderr.
+
+    Raises:
+        ConfigurationError: The instance cannot be used.
     """
     quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
     run_config = {
         "ops": {"compute_time_range": {"config": dict(config)}},
         "loggers": {"terminal": {}} if talk else quiet,
     }
-    with dg.DagsterInstance.get() as instance:
+    with _instance() as instance:
         job = dg.reconstructable(report_job)
         with dg.execute_job(job, instance, run_config=run_config) as result:
-            return result.run_id, result.success
+            return FinishedRun(result.run_id, result.success, _first_error(result))
+
+
+def _first_error(result: dg.JobExecutionResult) -> str | None:
+    for event in result.all_events:
+        if event.is_step_failure:
+            told = event.step_failure_data.user_failure_data
+            return str(told.description) if told else str(event.step_failure_data.error_display_string)
+    return None

@@ -4,6 +4,7 @@ What passes between them are frozen records and paths. Each op finds its executi
 plan, so that a run that died anywhere can be run again from there.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ from reporthub_dagster.planning import (
     window_to_json,
 )
 from reporthub_dagster.producing import read_rows, write_file
-from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
+from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
 from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
 from reporthub_dagster.run_config import ReportRunConfig
@@ -36,15 +37,17 @@ def compute_time_range(
 ) -> Iterator[dg.Output[ReportPlan]]:
     """Claim the execution, load its report, fix the window; yields nothing when there is nothing to do."""
     try:
-        execution = _open_execution(context, config, hub)
+        execution = attempt.patiently(context, lambda: _open_execution(context, config, hub))
+        claim = attempt.patiently(
+            context, lambda: attempt.claim_execution(context, hub.executions, execution)
+        )
     except ReportHubError as error:
         raise dg.Failure(str(error), allow_retries=False) from None
-    claim = attempt.claim_execution(context, hub.executions, execution)
     if claim is None:
         return
-    with attempt.outcome_of_failure(context, hub.executions, claim):
+    with attempt.outcome_of_failure(context, hub.executions, claim) as work:
         context.instance.add_run_tags(context.run_id, _tags(execution))
-        hub.executions.remember(claim, {"dagster_run_id": context.run_id})
+        hub.executions.remember(claim, {"dagster_run_id": context.run_id, "warnings": []})
         plan = plan_report(
             hub.repository,
             _request(config, execution),
@@ -55,8 +58,9 @@ def compute_time_range(
         )
         hub.executions.remember(claim, _plan_context(plan))
         context.log.info(f"{plan.report_name}: window {run_metadata.window_text(plan.window)}")
-        _tolerate(context, plan.warnings)
-    yield dg.Output(plan, metadata=run_metadata.of_plan(plan))
+        _tolerate(context, hub, work, plan.warnings)
+        metadata = run_metadata.of_plan(plan)
+    yield dg.Output(plan, metadata=metadata)
 
 
 @dg.op
@@ -64,16 +68,21 @@ def run_query(
     context: dg.OpExecutionContext, plan: ReportPlan, hub: HubDatabase, store: OutputStore
 ) -> dg.Output[QueryResult]:
     """Stream the query's rows into the spool, the one copy that every format and every retry reads."""
-    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
-    with attempt.outcome_of_failure(context, hub.executions, claim, retries=attempt.QUERY_RETRIES):
-        rows = read_rows(plan, hub.repository, store.folder(plan.execution_id), _progress(context))
-        hub.executions.query_done(claim, rows.result, rows.context(plan))
+    folder = store.folder(plan.execution_id)
+    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
+        progress = _progress(context)
+        longest = Settings.load().query_timeout_seconds or math.inf
+        rows = attempt.patiently(
+            context,
+            lambda: read_rows(plan, hub.repository, folder, progress, longest_seconds=longest),
+        )
+        hub.executions.query_done(work.claim, rows.result, rows.context())
         origin = "an earlier attempt had read them" if rows.reused else f"{rows.result.query_ms:,} ms"
         context.log.info(f"{rows.result.row_count:,} rows from {rows.source.name} ({origin})")
         if rows.result.truncated:
             context.log.warning(f"Cut at max_rows = {plan.max_rows:,}: the source has more rows")
-        _tolerate(context, rows.result.warnings)
-    return dg.Output(rows.result, metadata=run_metadata.of_rows(rows))
+        _tolerate(context, hub, work, rows.result.warnings)
+        return dg.Output(rows.result, metadata=run_metadata.of_rows(rows))
 
 
 @dg.op
@@ -85,22 +94,12 @@ def render_file(
     store: OutputStore,
 ) -> dg.Output[RenderedFile]:
     """Write the report's file from the spool, whole or not at all."""
-    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
-    with attempt.outcome_of_failure(context, hub.executions, claim):
+    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
         file = write_file(plan, result, store.folder(plan.execution_id))
-        _tolerate(context, file.warnings)
-        hub.executions.file_done(
-            claim,
-            file,
-            {
-                "file_sha256": file.sha256,
-                "warnings": [*plan.warnings, *result.warnings, *file.warnings],
-            },
-            schedule_id=plan.schedule_id,
-            window=plan.window,
-        )
+        _tolerate(context, hub, work, file.warnings)
+        hub.executions.file_done(work.claim, file, plan)
         context.log.info(f"Wrote {file.name}: {file.row_count:,} rows, {file.size:,} bytes")
-    return dg.Output(file, metadata=run_metadata.of_file(file))
+        return dg.Output(file, metadata=run_metadata.of_file(file))
 
 
 @dg.op(out=dg.DynamicOut(int))
@@ -108,12 +107,11 @@ def fan_out_deliveries(
     context: dg.OpExecutionContext, plan: ReportPlan, file: RenderedFile, hub: HubDatabase
 ) -> Iterator[dg.DynamicOutput[int]]:
     """One branch per active delivery of the report."""
+    with attempt.working_on(context, hub.executions, plan.execution_id):
+        delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
     if plan.deliver == "none":
         context.log.info(f"Nothing is delivered, as asked; the file is {file.path}")
         return
-    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
-    with attempt.outcome_of_failure(context, hub.executions, claim):
-        delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
     for delivery_id in delivery_ids:
         yield dg.DynamicOutput(delivery_id, mapping_key=f"delivery_{delivery_id}")
 
@@ -128,24 +126,24 @@ def deliver(
     mailer: Mailer,
 ) -> dg.Output[DeliveryOutcome]:
     """Send the file to one delivery's recipients; a failure is this branch's own, the others go on."""
-    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
-    with attempt.outcome_of_failure(context, hub.executions, claim) as failure_metadata:
+    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
         deliverer = Deliverer(
             repository=hub.repository,
             executions=hub.executions,
             logs=hub.delivery_logs,
-            claim=claim,
+            claim=work.claim,
             plan=plan,
             file=file,
             settings=mailer.settings(),
             say=context.log.info,
+            tolerate=lambda warnings: _tolerate(context, hub, work, warnings),
         )
         outcome = deliverer.deliver(delivery_id)
-        metadata = run_metadata.of_deliveries([outcome]) | run_metadata.of_warnings(outcome.warnings)
-        failure_metadata.update(metadata)
-        if outcome.failures:
-            raise PermanentError("; ".join(outcome.failures))
-    return dg.Output(outcome, metadata=metadata)
+        work.metadata.update(run_metadata.of_deliveries([outcome]))
+        failure = outcome.failure()
+        if failure is not None:
+            raise failure
+        return dg.Output(outcome, metadata=work.metadata)
 
 
 @dg.op(out=dg.Out(dg.Nothing))
@@ -158,11 +156,12 @@ def finish_execution(
     hub: HubDatabase,
 ) -> None:
     """Close the execution; this op runs only when everything wanted has been delivered."""
-    claim = attempt.held_claim(context, hub.executions, plan.execution_id)
-    with attempt.outcome_of_failure(context, hub.executions, claim):
-        hub.executions.finish(claim, "completed", at=datetime.now(UTC))
-    summary = run_metadata.of_deliveries(outcomes) | run_metadata.of_file(file) | run_metadata.of_plan(plan)
-    context.add_output_metadata({**summary, "truncated": result.truncated})
+    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
+        summary = (
+            run_metadata.of_deliveries(outcomes) | run_metadata.of_file(file) | run_metadata.of_plan(plan)
+        )
+        context.add_output_metadata({**summary, "truncated": result.truncated})
+        hub.executions.finish(work.claim, "completed", at=datetime.now(UTC))
 
 
 def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase) -> Execution:
@@ -226,23 +225,26 @@ def _tags(execution: Execution) -> dict[str, str]:
 def _plan_context(plan: ReportPlan) -> dict[str, Any]:
     return {
         "time_range": window_to_json(plan.window),
-        "original_query": plan.query,
         "output_format": plan.output_format,
         "deliver": plan.deliver if isinstance(plan.deliver, str) else list(plan.deliver),
-        "warnings": list(plan.warnings),
     }
 
 
-def _tolerate(context: dg.OpExecutionContext, warnings: Iterable[str]) -> None:
-    """Log what was tolerated; with REPORTHUB_STRICT it is an error.
+def _tolerate(
+    context: dg.OpExecutionContext, hub: HubDatabase, work: attempt.Work, warnings: Iterable[str]
+) -> None:
+    """Log and keep what was tolerated; with REPORTHUB_STRICT it is an error.
 
     Raises:
         ConfigurationError: The operator tolerates nothing.
     """
-    for warning in warnings:
+    told = list(warnings)
+    for warning in told:
         context.log.warning(warning)
+    if told:
+        hub.executions.warn(work.claim, told)
         if Settings.load().strict:
-            raise ConfigurationError(warning, valid="REPORTHUB_STRICT=false lets the report go out")
+            raise ConfigurationError("; ".join(told), valid="REPORTHUB_STRICT=false lets the report go out")
 
 
 def _progress(context: dg.OpExecutionContext) -> Callable[[int], None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -51,13 +51,22 @@ class ReportRequest:
 
 
 def parse_deliver(text: str) -> Deliver:
-    """`all`, `none`, or addresses separated by commas."""
+    """`all`, `none`, or addresses separated by commas.
+
+    Raises:
+        ConfigurationError: It names nobody.
+    """
     word = text.strip()
     if word.lower() in {"all", ""}:
         return "all"
     if word.lower() == "none":
         return "none"
-    return tuple(part.strip() for part in word.split(",") if part.strip())
+    addresses = tuple(part.strip() for part in word.split(",") if part.strip())
+    if not addresses:
+        raise ConfigurationError(
+            "names nobody", column="deliver", value=text, valid="valid: all, none, addresses"
+        )
+    return addresses
 
 
 def plan_report(
@@ -160,16 +169,17 @@ def window_to_json(window: TimeWindow) -> dict[str, Any]:
 
 def window_from_json(document: Any) -> TimeWindow | None:
     """The window that an earlier attempt decided, or None where there is none that we wrote."""
-    if not isinstance(document, Mapping) or "as_of" not in document:
+    try:
+        return TimeWindow(
+            start=datetime.fromisoformat(document["start"]),
+            end=datetime.fromisoformat(document["end"]),
+            timezone=document["timezone"],
+            method=document["calculation_method"],
+            granularity=document["granularity"],
+            as_of=datetime.fromisoformat(document["as_of"]),
+        )
+    except (KeyError, TypeError, ValueError):
         return None
-    return TimeWindow(
-        start=datetime.fromisoformat(document["start"]),
-        end=datetime.fromisoformat(document["end"]),
-        timezone=document["timezone"],
-        method=document["calculation_method"],
-        granularity=document["granularity"],
-        as_of=datetime.fromisoformat(document["as_of"]),
-    )
 
 
 def _schedule_of(repository: Repository, request: ReportRequest) -> Schedule | None:
@@ -192,7 +202,7 @@ def _window(
     request: ReportRequest, schedule: Schedule | None, now: datetime, default_timezone: str
 ) -> TimeWindow:
     timezone = schedule.timezone if schedule else default_timezone
-    with located("report_schedules", schedule.id) if schedule else located("run config", 0):
+    with located("report_schedules", schedule.id) if schedule else nullcontext():
         start = parse_instant(request.start, timezone) if request.start else None
         end = parse_instant(request.end, timezone) if request.end else None
         return decide_window(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -25,6 +26,7 @@ class Rows:
     """A finished query with what it was.
 
     Attributes:
+        template: The query as its row has it.
         sql: The query as it ran, its values as `:names`.
         binds: Name → value; what JSON has no type for is text.
         reused: True when an earlier attempt had read them.
@@ -32,25 +34,40 @@ class Rows:
 
     source: DataSource
     result: QueryResult
+    template: str
     sql: str
     binds: Mapping[str, Any]
     reused: bool
 
-    def context(self, plan: ReportPlan) -> dict[str, Any]:
+    def context(self) -> dict[str, Any]:
         """What `execution_context` keeps of it."""
         return {
+            "original_query": self.template,
             "final_query": self.sql,
             "variables_used": dict(self.binds),
             "datasource_type": self.source.kind,
             "truncated": self.result.truncated,
-            "warnings": [*plan.warnings, *self.result.warnings],
         }
 
 
 def read_rows(
-    plan: ReportPlan, repository: Repository, folder: ExecutionFolder, on_progress: Progress
+    plan: ReportPlan,
+    repository: Repository,
+    folder: ExecutionFolder,
+    on_progress: Progress,
+    *,
+    longest_seconds: float = math.inf,
 ) -> Rows:
     """Stream the query's rows into the execution's spool, unless an earlier attempt has.
+
+    Rows of another query than today's are read again: a person has changed the row in between.
+
+    Args:
+        plan: The execution's plan.
+        repository: For the report's data source.
+        folder: The execution's folder.
+        on_progress: Receives the rows so far.
+        longest_seconds: The operator's own limit for any query.
 
     Raises:
         ConfigurationError: The data source or the query's row is wrong.
@@ -59,17 +76,17 @@ def read_rows(
     """
     source = active_source(repository, active_config(repository, plan.config_id))
     folder.create()
-    saved = folder.load_result()
-    if saved is not None:
-        return Rows(source, saved.result, saved.sql, saved.binds, reused=True)
     connector = connector_for(source)
     query = prepare_query(plan, connector.dialect)
-    limits = QueryLimits(plan.timeout_seconds, plan.max_rows)
+    sql, binds = query.text("named"), {name: json_value(value) for name, value in query.values.items()}
+    saved = folder.load_result()
+    if saved is not None and (saved.sql, saved.binds) == (sql, binds):
+        return Rows(source, saved.result, plan.query, sql, binds, reused=True)
+    limits = QueryLimits(min(plan.timeout_seconds, longest_seconds), plan.max_rows)
     with located("report_configs", plan.config_id, "report_query"):
         result = connector.spool(query, folder.spool, limits, on_progress)
-    binds = {name: json_value(value) for name, value in query.values.items()}
-    folder.save_result(SavedResult(result, query.text("named"), binds))
-    return Rows(source, result, query.text("named"), binds, reused=False)
+    folder.save_result(SavedResult(result, sql, binds))
+    return Rows(source, result, plan.query, sql, binds, reused=False)
 
 
 def write_file(plan: ReportPlan, result: QueryResult, folder: ExecutionFolder) -> RenderedFile:
@@ -91,7 +108,8 @@ def write_file(plan: ReportPlan, result: QueryResult, folder: ExecutionFolder) -
         truncated=result.truncated,
         options=plan.parameters.get("format") or {},
     )
-    file = renderer.render(Spool.open(result.spool), request, folder.files / name.name)
+    with located("report_configs", plan.config_id):
+        file = renderer.render(Spool.open(result.spool), request, folder.files / name.name)
     return replace(file, warnings=(*name.warnings, *unknown, *file.warnings))
 
 
@@ -117,4 +135,8 @@ def json_value(value: Any) -> Any:
         return [json_value(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): json_value(item) for key, item in value.items()}
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)

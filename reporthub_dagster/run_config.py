@@ -27,7 +27,7 @@ class ReportRunConfig(dg.Config):
         "schedule's zone unless it has an offset. Empty: computed.",
     )
     end: str = Field(default="", description="First moment after the window; as `start`. Empty: computed.")
-    parameters: dict[str, Any] = Field(
+    parameters: dict[str, Any | None] = Field(
         default={}, description="Values for the query's `{{variables}}` and `:names`, before all others."
     )
     deliver: str = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
@@ -33,6 +33,8 @@ class Settings(BaseModel):
     db_timezone: str = Field("UTC", alias="DB_TIMEZONE")
     output_path: Path | None = Field(None, alias="REPORT_OUTPUT_PATH")
     default_timezone: str = Field("UTC", alias="SCHEDULER_TIMEZONE")
+    query_timeout_seconds: int | None = Field(None, alias="QUERY_TIMEOUT_SECONDS", ge=1)
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
     smtp_host: str | None = Field(None, alias="SMTP_HOST")
     smtp_port: int = Field(587, alias="SMTP_PORT", ge=1, le=65535)
     smtp_user: str | None = Field(None, alias="SMTP_USER")
@@ -41,6 +43,11 @@ class Settings(BaseModel):
     smtp_use_tls: bool = Field(True, alias="SMTP_USE_TLS")
     smtp_ca_file: Path | None = Field(None, alias="REPORTHUB_SMTP_CA_FILE")
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, level: object) -> object:
+        return level.upper() if isinstance(level, str) else level
 
     @field_validator("db_timezone", "default_timezone")
     @classmethod

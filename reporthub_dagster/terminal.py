@@ -7,6 +7,8 @@ import sys
 
 import dagster as dg
 
+from reporthub_dagster.settings import Settings
+
 
 class _Sentences(logging.Handler):
     """Prints what ops log and leaves out what Dagster logs about its steps.
@@ -28,7 +30,7 @@ class _Sentences(logging.Handler):
 
 def _terminal_logger(_context: dg.InitLoggerContext) -> logging.Logger:
     logger = logging.getLogger("reporthub.terminal")
-    logger.setLevel(logging.INFO)
+    logger.setLevel(Settings.load().log_level)
     logger.propagate = False
     logger.handlers = [_Sentences()]
     return logger

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
@@ -18,7 +19,9 @@ from reporthub_dagster_tests.go_api import GoApi
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase
 from reporthub_dagster_tests.servers.smtp import MailServer
 
-TODAY = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
+ZONE = f"Etc/GMT{datetime.now(UTC).hour - 12:+d}"
+"""The zone in which it is noon: no test crosses midnight."""
+TODAY = datetime.now(ZoneInfo(ZONE)).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
 YESTERDAY = TODAY - timedelta(days=1)
 
 TRANSACTIONS = [
@@ -99,6 +102,7 @@ def world(
 ) -> Iterator[World]:
     """An installation whose hub and data source are SQLite, and one where both are MariaDB."""
     monkeypatch.setenv("REPORTHUB_HOME", str(tmp_path))
+    monkeypatch.setenv("SCHEDULER_TIMEZONE", ZONE)
     for name, value in smtp_server.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("reporthub_dagster.delivering.BACKOFF_SECONDS", 0.01)
@@ -191,7 +195,7 @@ def insert_rows(world: World) -> None:
         datasource_id=1,
         parameters=PARAMETERS,
     )
-    go.insert("report_schedules", id=1, config_id=1, cron_expression="0 1 * * *", timezone="UTC")
+    go.insert("report_schedules", id=1, config_id=1, cron_expression="0 1 * * *", timezone=ZONE)
     go.insert(
         "report_deliveries",
         id=1,

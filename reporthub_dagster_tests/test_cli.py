@@ -12,9 +12,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from reporthub_dagster.cli import main
-from reporthub_dagster_tests.installation import YESTERDAY, World
+from reporthub_dagster_tests.installation import YESTERDAY, ZONE, World
 from reporthub_dagster_tests.servers.mariadb import MariaDBServer
-from reporthub_dagster_tests.servers.process import wait_until
+from reporthub_dagster_tests.servers.process import free_port, wait_until
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +70,7 @@ def test_run_delivers_and_prints_one_document(world: World) -> None:
     assert (found["status"], found["rows_returned"], found["truncated"]) == ("completed", 3, False)
     assert found["executed_by"] == "ana"
     assert found["execution_id"] == found["run_id"]
-    assert found["window"]["timezone"] == "UTC"
+    assert found["window"]["timezone"] == ZONE
     (file,) = found["files"]
     assert Path(file["path"]).stat().st_size == file["size"]
     assert sorted((receipt["recipient"], receipt["state"]) for receipt in found["receipts"])[1:] == [
@@ -254,6 +254,70 @@ def test_ctrl_c_cancels_the_run_and_its_query(world: World, mariadb_server: Mari
     assert not sleeping(mariadb_server)
     assert process.returncode == 1
     assert json.loads(stdout)["status"] == "cancelled"
+
+
+@on_sqlite
+def test_ctrl_c_between_two_tries_cancels_the_run(world: World) -> None:
+    reporthub("init")
+    world.go.execute(
+        "UPDATE report_datasources SET db_type = 'mysql', connection_url = :url",
+        url=f"mysql://u:p@127.0.0.1:{free_port()}/d",
+    )
+    command = [sys.executable, "-m", "reporthub_dagster.cli", "run", "1", "--json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("Trying again"):
+                break
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert [row["status"] for row in world.go.rows("SELECT status FROM report_executions")] == ["cancelled"]
+
+
+@on_sqlite
+def test_a_folder_that_does_not_exist_is_a_persons_to_fix(world: World) -> None:
+    reporthub("init")
+    world.share.rmdir()
+    result = reporthub("run", "1", "--json")
+    assert result.exit_code == 2
+    assert "report_deliveries 2, column delivery_config.path" in document(result)["error"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "command"),
+    [
+        ("REPORTHUB_HOME", "/proc/nope", "check"),
+        ("REPORTHUB_HOME", "/proc/nope", "init"),
+        ("REPORT_OUTPUT_PATH", "/proc/version", "init"),
+        ("REPORTHUB_DATABASE_URL", "mysql://u:p@h:abc/db", "executions"),
+    ],
+)
+def test_settings_that_lead_nowhere_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, command: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    result = reporthub(command)
+    assert result.exit_code == 2
+    assert name in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+@on_sqlite
+def test_an_instance_that_cannot_be_used_is_one_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DAGSTER_HOME", "/no/such/folder")
+    result = reporthub("run", "1", "--json")
+    assert result.exit_code == 2
+    assert "DAGSTER_HOME" in document(result)["error"]
+
+
+@on_sqlite
+def test_preview_prints_json_whatever_the_values_are(world: World) -> None:
+    world.go.execute(
+        "UPDATE report_configs SET parameters = NULL, "
+        "report_query = 'SELECT 9e999 AS inf, x''00ff'' AS bytes'"
+    )
+    result = reporthub("preview", "1", "--json")
+    assert json.loads(result.stdout, parse_constant=pytest.fail)["rows"] == [["inf", "00ff"]]
 
 
 def sleeping(server: MariaDBServer) -> bool:

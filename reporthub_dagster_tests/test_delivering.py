@@ -8,18 +8,19 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reporthub_dagster.db.delivery_logs import DeliveryLogs
+from reporthub_dagster.db.delivery_logs import DeliveryLogs, Progress
 from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.delivering import Deliverer
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import read_rows, write_file
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, TransientError
 from reporthub_dagster.reporting.records import ReportPlan
 from reporthub_dagster.resources import destination_settings
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
-from reporthub_dagster_tests.installation import World
+from reporthub_dagster_tests.installation import ZONE, World
 from reporthub_dagster_tests.servers.smtp import DROP
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
@@ -43,7 +44,7 @@ class Attempt:
             ReportRequest(1),
             execution_id="e",
             now=NOW,
-            default_timezone="UTC",
+            default_timezone=ZONE,
             destinations=self.settings,
         )
         folder = ExecutionFolder(world.home / "output" / "e")
@@ -89,8 +90,7 @@ def test_the_heir_knows_who_has_it(world: World) -> None:
     assert outcome.already == ("ana@finance.test",)
     assert [mail.recipient for mail in world.mail.mails] == ["ana@finance.test", "budi@finance.test"]
     first, second = world.go.rows("SELECT * FROM report_delivery_logs ORDER BY id")
-    assert (first["status"], first["success_count"]) == ("failed", 1)
-    assert "cut short" in first["error_message"]
+    assert (first["status"], first["error_message"]) == ("failed", "cut short before everybody was tried")
     assert (second["status"], second["retry_count"]) == ("success", 1)
 
 
@@ -104,6 +104,60 @@ def test_an_interrupt_between_two_recipients_loses_no_receipt(world: World) -> N
         attempt.deliverer(attempt.claim, interrupt).deliver(1)
     assert attempt.logs.history("e", 1).reached == {"ana@finance.test"}
     attempt.hub.close()
+
+
+def test_who_may_have_it_when_a_run_dies_is_never_sent_to_again(world: World) -> None:
+    attempt = Attempt(world)
+    with pytest.raises(SystemExit):
+        # Dies after the first message has gone and before anything is known of it.
+        replace(attempt.deliverer(attempt.claim), logs=DyingLogs(attempt.hub)).deliver(1)
+    assert [mail.recipient for mail in world.mail.mails] == ["ana@finance.test"]
+    heir = attempt.deliverer(attempt.claim).deliver(1)
+    receipts = {receipt["recipient"]: receipt["state"] for receipt in attempt.logs.receipts("e")}
+    attempt.hub.close()
+    assert heir.already == ("ana@finance.test",)
+    assert len(world.mail.to("ana@finance.test")) == 1
+    assert receipts == {"ana@finance.test": "unknown", "budi@finance.test": "sent"}
+
+
+class DyingLogs(DeliveryLogs):
+    """The process dies where it would note the first receipt; nothing after that is written."""
+
+    dead = False
+
+    def note(self, row: int, progress: Progress) -> None:
+        if len(progress) > 1:
+            self.dead = True
+            raise SystemExit
+        super().note(row, progress)
+
+    def settle(self, row: int, at: datetime) -> None:
+        if not self.dead:
+            super().settle(row, at)
+
+
+def test_nothing_is_sent_that_cannot_be_noted_first(world: World) -> None:
+    attempt = Attempt(world)
+    world.go.execute(
+        "CREATE TRIGGER broken BEFORE UPDATE ON report_delivery_logs "
+        "BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+    )
+    with pytest.raises((TransientError, PermanentError)):
+        attempt.deliverer(attempt.claim).deliver(1)
+    attempt.hub.close()
+    assert world.mail.mails == []
+
+
+@pytest.mark.parametrize("column", ["max_retry", "retry_interval_minutes"])
+def test_a_number_that_no_delivery_can_have_is_named(world: World, column: str) -> None:
+    world.go.execute(f"UPDATE report_deliveries SET {column} = -1 WHERE id = 1")
+    attempt = Attempt(world)
+    with pytest.raises(ConfigurationError, match=f"report_deliveries 1, column {column}"):
+        attempt.deliverer(attempt.claim).deliver(1)
+    attempt.hub.close()
+    (log,) = world.go.rows("SELECT * FROM report_delivery_logs")
+    assert log["status"] == "failed"
+    assert column in log["error_message"]
 
 
 def test_an_answer_that_was_lost_is_never_sent_again(world: World) -> None:
@@ -125,9 +179,9 @@ def test_the_pause_between_attempts_grows(world: World) -> None:
     attempt.hub.close()
     assert len(pauses) == 2
     assert pauses[1] == 2 * pauses[0]
-    assert outcome.failures == (
-        "email delivery 1 (Finance): ana@finance.test: " + outcome.receipts[0].detail,
-    )
+    failure = outcome.failure()
+    assert type(failure) is PermanentError
+    assert str(failure) == "email delivery 1 (Finance): ana@finance.test: " + outcome.receipts[0].detail
 
 
 def test_the_templates_of_a_delivery_know_the_report(world: World) -> None:

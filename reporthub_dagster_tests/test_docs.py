@@ -20,7 +20,8 @@ def spans(document: Path) -> list[str]:
     text = document.read_text(encoding="utf-8")
     blocks = re.findall(r"```.*?\n(.*?)```", text, re.DOTALL)
     inline = re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
-    return [*inline, *(line for block in blocks for line in block.splitlines())]
+    lines = [line.strip().removeprefix("$ ") for block in blocks for line in block.splitlines()]
+    return [*inline, *lines]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

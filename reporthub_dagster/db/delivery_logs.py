@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.executions import MESSAGE_LIMIT
@@ -15,10 +15,16 @@ from reporthub_dagster.db.models import ReportDeliveryLog
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.records import DeliveryReceipt
 
+Progress = Mapping[str, DeliveryReceipt | None]
+"""Recipient → its receipt; None for the one to whom the file is on its way."""
+
+_ON_ITS_WAY = "sending"
+_REACHED = {"sent", "unknown", _ON_ITS_WAY}
+
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One attempt of one delivery, as `report_delivery_logs` keeps it."""
+    """One attempt of one delivery, before anything is sent."""
 
     config_id: int
     delivery_id: int
@@ -26,11 +32,18 @@ class DeliveryAttempt:
     execution_id: str
     number: int
     started_at: datetime
-    completed_at: datetime
-    receipts: tuple[DeliveryReceipt, ...]
-    error: str | None
+    recipient_count: int
     file_size_bytes: int
-    will_retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptOutcome:
+    """What became of an attempt."""
+
+    completed_at: datetime
+    progress: Progress
+    will_retry: bool = False
+    error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,8 @@ class DeliveryHistory:
 
     Attributes:
         attempts: How many there were.
-        reached: Recipients who have the file, or may have it (`unknown`): not to be sent to again.
+        reached: Recipients who have the file, or may have it (`unknown`, or `sending` when the attempt died):
+            not to be sent to again.
     """
 
     attempts: int
@@ -52,10 +66,79 @@ class DeliveryLogs:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
 
-    def add(self, attempt: DeliveryAttempt) -> None:
-        """Add the row of one attempt to `report_delivery_logs`."""
+    def open(self, attempt: DeliveryAttempt) -> int:
+        """Write the `pending` row of an attempt, before its first byte; returns the row's id."""
+        values: dict[str, Any] = {
+            "config_id": attempt.config_id,
+            "delivery_id": attempt.delivery_id,
+            "schedule_id": attempt.schedule_id,
+            "execution_id": attempt.execution_id,
+            "status": "pending",
+            "sent_at": rows.to_wall(attempt.started_at, self._hub.zone),
+            "recipient_count": attempt.recipient_count,
+            "retry_count": attempt.number - 1,
+            "delivery_details": {"recipients": []},
+            "file_size_bytes": attempt.file_size_bytes,
+        }
         with self._hub.begin() as connection:
-            connection.execute(insert(ReportDeliveryLog).values(_log_row(attempt, self._hub)))
+            key = connection.execute(insert(ReportDeliveryLog).values(values)).inserted_primary_key
+        return int(key[0]) if key else 0
+
+    def note(self, row: int, progress: Progress) -> None:
+        """Write who has an answer and to whom the file goes now, before it goes."""
+        self._update(row, {"delivery_details": _details(progress)})
+
+    def close(self, row: int, attempt: DeliveryAttempt, outcome: AttemptOutcome) -> None:
+        """Write what became of an attempt."""
+        receipts = list(outcome.progress.values())
+        sent = sum(receipt is not None and receipt.state == "sent" for receipt in receipts)
+        failed = len(receipts) - sent
+        status = (
+            "success" if not failed and not outcome.error else "retry" if outcome.will_retry else "failed"
+        )
+        elapsed = outcome.completed_at - attempt.started_at
+        self._update(
+            row,
+            {
+                "status": status,
+                "completed_at": rows.to_wall(outcome.completed_at, self._hub.zone),
+                "success_count": sent,
+                "failure_count": failed,
+                "error_message": _failures_text(outcome),
+                "delivery_details": _details(outcome.progress),
+                "processing_time_ms": round(elapsed.total_seconds() * 1000),
+            },
+        )
+
+    def settle(self, row: int, at: datetime) -> None:
+        """Close the row of an attempt that was cut short: what was on its way then is `unknown` now."""
+        table = ReportDeliveryLog
+        with self._hub.begin() as connection:
+            details = connection.scalar(select(table.delivery_details).where(table.id == row))
+        receipts = [_settled(receipt) for receipt in _receipts([details])]
+        self._update(
+            row,
+            {
+                "status": "failed",
+                "completed_at": rows.to_wall(at, self._hub.zone),
+                "success_count": sum(receipt["state"] == "sent" for receipt in receipts),
+                "error_message": "cut short before everybody was tried",
+                "delivery_details": {"recipients": receipts},
+            },
+        )
+
+    def settle_dead(self, execution_id: str, delivery_id: int, at: datetime) -> None:
+        """Close the rows of attempts that died; the caller holds the claim, so that none of them is alive."""
+        table = ReportDeliveryLog
+        died = (
+            table.execution_id == execution_id,
+            table.delivery_id == delivery_id,
+            table.status == "pending",
+        )
+        with self._hub.begin() as connection:
+            found = connection.scalars(select(table.id).where(*died)).all()
+        for row in found:
+            self.settle(row, at)
 
     def history(self, execution_id: str, delivery_id: int) -> DeliveryHistory:
         """What `report_delivery_logs` knows about one delivery of one execution."""
@@ -65,7 +148,7 @@ class DeliveryLogs:
         )
         with self._hub.begin() as connection:
             details = connection.scalars(query).all()
-        reached = (r["recipient"] for r in _receipts(details) if r["state"] in {"sent", "unknown"})
+        reached = (r["recipient"] for r in _receipts(details) if r["state"] in _REACHED)
         return DeliveryHistory(len(details), frozenset(reached))
 
     def receipts(self, execution_id: str) -> list[dict[str, Any]]:
@@ -83,44 +166,39 @@ class DeliveryLogs:
                 last[key] = {"delivery_id": row.delivery_id, **receipt}
         return list(last.values())
 
+    def _update(self, row: int, values: Mapping[str, Any]) -> None:
+        with self._hub.begin() as connection:
+            connection.execute(update(ReportDeliveryLog).where(ReportDeliveryLog.id == row).values(values))
 
-def _log_row(attempt: DeliveryAttempt, hub: Hub) -> dict[str, Any]:
-    sent = sum(receipt.state == "sent" for receipt in attempt.receipts)
-    failures = [receipt for receipt in attempt.receipts if receipt.state != "sent"]
-    failed = "retry" if attempt.will_retry else "failed"
-    status = failed if failures or attempt.error else "success"
-    elapsed = attempt.completed_at - attempt.started_at
+
+def _failures_text(outcome: AttemptOutcome) -> str | None:
+    lines = [
+        f"{recipient}: {receipt.detail if receipt else 'the answer was lost'}"
+        for recipient, receipt in outcome.progress.items()
+        if receipt is None or receipt.state != "sent"
+    ]
+    return "; ".join([*lines, *([outcome.error] if outcome.error else [])])[:MESSAGE_LIMIT] or None
+
+
+def _details(progress: Progress) -> dict[str, Any]:
+    return {"recipients": [_receipt_json(recipient, receipt) for recipient, receipt in progress.items()]}
+
+
+def _receipt_json(recipient: str, receipt: DeliveryReceipt | None) -> dict[str, str]:
+    if receipt is None:
+        return {"recipient": recipient, "state": _ON_ITS_WAY, "detail": ""}
     return {
-        "config_id": attempt.config_id,
-        "delivery_id": attempt.delivery_id,
-        "schedule_id": attempt.schedule_id,
-        "execution_id": attempt.execution_id,
-        "status": status,
-        "sent_at": rows.to_wall(attempt.started_at, hub.zone),
-        "completed_at": rows.to_wall(attempt.completed_at, hub.zone),
-        "recipient_count": len(attempt.receipts),
-        "success_count": sent,
-        "failure_count": len(failures),
-        "retry_count": attempt.number - 1,
-        "error_message": _failures_text(failures, attempt.error),
-        "delivery_details": {"recipients": [_receipt_json(receipt) for receipt in attempt.receipts]},
-        "file_size_bytes": attempt.file_size_bytes,
-        "processing_time_ms": round(elapsed.total_seconds() * 1000),
-    }
-
-
-def _failures_text(failures: Sequence[DeliveryReceipt], error: str | None) -> str | None:
-    lines = [f"{failure.recipient}: {failure.detail}" for failure in failures]
-    return "; ".join([*lines, *([error] if error else [])])[:MESSAGE_LIMIT] or None
-
-
-def _receipt_json(receipt: DeliveryReceipt) -> dict[str, str]:
-    return {
-        "recipient": receipt.recipient,
+        "recipient": recipient,
         "state": receipt.state,
         "detail": receipt.detail,
         "at": receipt.at.isoformat(),
     }
+
+
+def _settled(receipt: Mapping[str, str]) -> dict[str, str]:
+    if receipt["state"] != _ON_ITS_WAY:
+        return dict(receipt)
+    return {**receipt, "state": "unknown", "detail": "the run ended before the answer came"}
 
 
 def _receipts(details: Iterable[Any]) -> Iterable[Mapping[str, str]]:

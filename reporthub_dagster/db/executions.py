@@ -6,7 +6,7 @@ Every write of an outcome is fenced: it happens only while the caller's claim is
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -24,11 +24,14 @@ from reporthub_dagster.reporting.records import (
     Execution,
     QueryResult,
     RenderedFile,
-    TimeWindow,
+    ReportPlan,
 )
 
 MESSAGE_LIMIT = 4_000
 """Characters of an error message that are kept."""
+
+PERSON_LIMIT = 100
+"""Characters of `executed_by` that the column holds."""
 
 Outcome = Literal["completed", "failed", "cancelled"]
 
@@ -83,7 +86,7 @@ class Executions:
             "schedule_id": schedule_id,
             "status": "running",
             "started_at": rows.to_wall(at, self._hub.zone),
-            "executed_by": executed_by,
+            "executed_by": executed_by[:PERSON_LIMIT],
         }
         with suppress(_TooLateError), self._hub.begin() as connection:
             _insert(connection, insert(ReportExecution).values(values))
@@ -142,6 +145,18 @@ class Executions:
         with self._hub.begin() as connection:
             _write(connection, claim, {}, context)
 
+    def warn(self, claim: Claim, warnings: Iterable[str]) -> None:
+        """Add sentences to `execution_context.warnings`, each once.
+
+        Raises:
+            LostClaimError: The claim is no longer the latest.
+        """
+        query = select(ReportExecution.execution_context).where(ReportExecution.id == claim.execution_id)
+        with self._hub.begin() as connection:
+            context = connection.scalar(query)
+            present = context.get("warnings", []) if isinstance(context, Mapping) else []
+            _write(connection, claim, {}, {"warnings": list(dict.fromkeys([*present, *warnings]))})
+
     def query_done(self, claim: Claim, result: QueryResult, context: Mapping[str, Any]) -> None:
         """Record rows and time of the query.
 
@@ -152,27 +167,21 @@ class Executions:
         with self._hub.begin() as connection:
             _write(connection, claim, values, context)
 
-    def file_done(
-        self,
-        claim: Claim,
-        file: RenderedFile,
-        context: Mapping[str, Any],
-        *,
-        schedule_id: int | None,
-        window: TimeWindow,
-    ) -> None:
+    def file_done(self, claim: Claim, file: RenderedFile, plan: ReportPlan) -> None:
         """Record the file, and with it that the schedule's window is done: `last_run_at` moves forward.
 
-        A window that a person gave (`explicit`) leaves the schedule as it is.
+        A window that a person gave (`explicit`), or a file that not everybody shall get, leaves the schedule
+        as it is: its next run still covers those rows.
 
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
         values = {"file_generated_path": str(file.path), "file_size_bytes": file.size}
         with self._hub.begin() as connection:
-            _write(connection, claim, values, context)
-            if schedule_id is not None and window.method != "explicit":
-                _advance(connection, schedule_id, rows.to_wall(window.end, self._hub.zone))
+            _write(connection, claim, values, {"file_sha256": file.sha256})
+            is_regular = plan.window.method != "explicit" and plan.deliver == "all"
+            if plan.schedule_id is not None and is_regular:
+                _advance(connection, plan.schedule_id, rows.to_wall(plan.window.end, self._hub.zone))
 
     def finish(
         self,

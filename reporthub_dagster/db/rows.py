@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import RowMapping
 
+from reporthub_dagster.db.types import UNREADABLE
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import (
     DataSource,
@@ -39,7 +40,7 @@ def json_object(row: RowMapping, table: str, column: str) -> Mapping[str, Any]:
         ConfigurationError: It holds something else; names the row.
     """
     value = row[column]
-    if value is None:
+    if value is None or value == []:  # some writers store an empty object as an empty list
         return {}
     if isinstance(value, Mapping):
         return dict(value)
@@ -58,7 +59,7 @@ def data_source(row: RowMapping) -> DataSource:
     return DataSource(
         id=row["id"],
         name=row["name"],
-        kind=str(options.pop("kind", None) or row["db_type"]),
+        kind=str(options.pop("kind", None) or row["db_type"]).strip().lower(),
         url=row["connection_url"],
         options=options,
         is_active=bool(row["is_active"]),
@@ -75,27 +76,31 @@ def report_config(row: RowMapping) -> ReportConfig:
         id=row["id"],
         name=row["report_name"],
         query=row["report_query"],
-        output_format=row["output_format"],
+        output_format=(row["output_format"] or "").strip().lower() or "csv",
         datasource_id=row["datasource_id"],
         file_name=row["file_name"] or None,
         parameters=json_object(row, "report_configs", "parameters"),
-        timeout_seconds=_within(row, "timeout_seconds", 1, 3600),
-        max_rows=_within(row, "max_rows", 1, 1_000_000),
+        timeout_seconds=_within(row, "report_configs", "timeout_seconds", 1, 3600),
+        max_rows=_within(row, "report_configs", "max_rows", 1, 1_000_000),
         is_active=bool(row["is_active"]),
         created_by=row["created_by"],
     )
 
 
 def schedule(row: RowMapping, zone: ZoneInfo) -> Schedule:
-    """A row of `report_schedules`."""
+    """A row of `report_schedules`.
+
+    Raises:
+        ConfigurationError: A time is none.
+    """
     return Schedule(
         id=row["id"],
         config_id=row["config_id"],
         cron_expression=row["cron_expression"],
         timezone=row["timezone"],
         is_active=bool(row["is_active"]),
-        last_run_at=to_utc(row["last_run_at"], zone),
-        next_run_at=to_utc(row["next_run_at"], zone),
+        last_run_at=_instant(row, "last_run_at", zone),
+        next_run_at=_instant(row, "next_run_at", zone),
     )
 
 
@@ -109,10 +114,10 @@ def delivery(row: RowMapping, recipients: tuple[Recipient, ...]) -> Delivery:
         id=row["id"],
         config_id=row["config_id"],
         name=row["delivery_name"],
-        method=row["method"],
+        method=row["method"].strip().lower(),
         options=json_object(row, "report_deliveries", "delivery_config"),
-        max_retry=row["max_retry"],
-        retry_interval_minutes=row["retry_interval_minutes"],
+        max_retry=_within(row, "report_deliveries", "max_retry", 0, 1000),
+        retry_interval_minutes=_within(row, "report_deliveries", "retry_interval_minutes", 0, 525_600),
         recipients=recipients,
         is_active=bool(row["is_active"]),
     )
@@ -140,8 +145,8 @@ def execution(row: RowMapping, zone: ZoneInfo) -> Execution:
         config_id=row["config_id"],
         schedule_id=row["schedule_id"],
         status=row["status"],
-        started_at=to_utc(row["started_at"], zone),
-        completed_at=to_utc(row["completed_at"], zone),
+        started_at=None if row["started_at"] is UNREADABLE else to_utc(row["started_at"], zone),
+        completed_at=None if row["completed_at"] is UNREADABLE else to_utc(row["completed_at"], zone),
         executed_by=row["executed_by"],
         context=context if isinstance(context, Mapping) else {},
         query_ms=row["query_execution_time_ms"],
@@ -152,12 +157,24 @@ def execution(row: RowMapping, zone: ZoneInfo) -> Execution:
     )
 
 
-def _within(row: RowMapping, column: str, low: int, high: int) -> int:
+def _instant(row: RowMapping, column: str, zone: ZoneInfo) -> datetime | None:
+    if row[column] is UNREADABLE:
+        raise ConfigurationError(
+            "not a time",
+            table="report_schedules",
+            row=row["id"],
+            column=column,
+            valid="write YYYY-MM-DD HH:MM:SS, or NULL",
+        )
+    return to_utc(row[column], zone)
+
+
+def _within(row: RowMapping, table: str, column: str, low: int, high: int) -> int:
     value = row[column]
     if not isinstance(value, int) or not low <= value <= high:
         raise ConfigurationError(
             "out of range",
-            table="report_configs",
+            table=table,
             row=row["id"],
             column=column,
             value=value,

@@ -11,16 +11,28 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
 from reporthub_dagster.db.ledger import Lease
-from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    PermanentError,
+    ReportHubError,
+    TransientError,
+)
 from reporthub_dagster.reporting.redaction import redact, secrets_of_url
 
 _NAMES = {"mariadb": "mysql", "postgres": "postgresql"}
 _DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
 _SETTING = "REPORTHUB_DATABASE_URL or DB_*"
 _BUSY_SECONDS = 30
+_MISSING_TABLE = re.compile(
+    r"no such table: (\S+)|Table '(\S+)' doesn't exist|relation \"(\S+)\" does not exist"
+)
+_REFUSED = re.compile(
+    r"denied|authentication failed|Unknown database|database \"\S+\" does not exist"
+    r"|no such column|Unknown column|unable to open database file|readonly database|is not a database"
+)
 _TABLES = Lease.metadata
 """The shared tables and our own: `ledger` builds on `models`."""
 
@@ -78,7 +90,7 @@ def hub_engine(url: str, zone: ZoneInfo) -> Engine:
     try:
         parsed = make_url(url)
         dialect = _NAMES.get(parsed.get_backend_name(), parsed.get_backend_name())
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
             "not a database URL", column=_SETTING, valid="for example mysql://user:password@host:3306/db"
         ) from None
@@ -103,12 +115,10 @@ def hub_engine(url: str, zone: ZoneInfo) -> Engine:
     return engine
 
 
-def translated(error: DBAPIError, url: str) -> ConfigurationError | TransientError:
+def translated(error: DBAPIError, url: str) -> ReportHubError:
     """What a person should do about a driver's error on the shared database."""
-    words = redact(str(error.orig), secrets_of_url(url)).splitlines()[0]
-    missing = re.search(
-        r"no such table: (\S+)|Table '(\S+)' doesn't exist|relation \"(\S+)\" does not", words
-    )
+    words = redact(str(error.orig), _secrets(url)).splitlines()[0]
+    missing = _MISSING_TABLE.search(words)
     if missing:
         name = next(group for group in missing.groups() if group)
         return ConfigurationError(
@@ -120,16 +130,30 @@ def translated(error: DBAPIError, url: str) -> ConfigurationError | TransientErr
             column="DB_TIMEZONE",
             valid="load the server's zone tables (mariadb-tzinfo-to-sql, mysql_tzinfo_to_sql)",
         )
-    if re.search(
-        r"Access denied|authentication failed|Unknown database|database \"\S+\" does not exist", words
-    ):
+    if _REFUSED.search(words) or isinstance(error, ProgrammingError):
         return ConfigurationError(f"the shared database refuses us: {words}", column=_SETTING)
+    if isinstance(error, (DataError, IntegrityError)):
+        return PermanentError(f"the shared database does not take a value: {words}")
     return TransientError(f"the shared database does not answer: {words}")
+
+
+def _secrets(url: str) -> frozenset[str]:
+    """The password as a URL parser sees it, and as SQLAlchemy does, which is more lenient."""
+    try:
+        password = make_url(url).password
+    except (ArgumentError, ValueError):
+        password = None
+    return secrets_of_url(url) | ({str(password)} if password else set())
 
 
 def _sqlite_engine(url: Any, database: str | None) -> Engine:
     if database and database != ":memory:":
-        Path(database).parent.mkdir(parents=True, exist_ok=True)
+        try:
+            Path(database).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the folder cannot be made: {error.strerror}", column="REPORTHUB_HOME", value=database
+            ) from None
     engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
 
     @event.listens_for(engine, "connect")

@@ -16,6 +16,13 @@ from sqlalchemy import JSON, TIMESTAMP, Dialect, String
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 
+class Unreadable:
+    """Stands for what a column cannot hold; the row's mapping makes it an error with its place."""
+
+
+UNREADABLE = Unreadable()
+
+
 class Words(TypeDecorator[str]):
     """An enum column that reads any word; MySQL gets `ENUM(…)`, the others `VARCHAR`."""
 
@@ -56,6 +63,15 @@ class WallTime(TypeDecorator[datetime]):
         return dialect.type_descriptor(TIMESTAMP())
 
 
+def _parsed(value: str | None) -> datetime | Unreadable | None:
+    if value is None:
+        return None
+    try:
+        return datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return UNREADABLE
+
+
 class _SQLiteTimestamp(UserDefinedType[datetime]):
     """Text `YYYY-MM-DD HH:MM:SS`, as SQLite's own CURRENT_TIMESTAMP; reads every ISO 8601 form."""
 
@@ -68,15 +84,11 @@ class _SQLiteTimestamp(UserDefinedType[datetime]):
         return lambda value: None if value is None else value.isoformat(sep=" ")
 
     def result_processor(self, dialect: Dialect, coltype: object) -> Any:  # noqa: ARG002 - as above
-        return lambda value: None if value is None else datetime.fromisoformat(value)
-
-
-class BrokenJson:
-    """Stands for text that is not JSON; the row's mapping makes it an error with its place."""
+        return _parsed
 
 
 class Document(TypeDecorator[Any]):
-    """A JSON column; text that is not JSON is read as `BrokenJson`, so that one bad row stops no other."""
+    """A JSON column; text that is not JSON is `UNREADABLE`, so that one bad row stops no other."""
 
     impl = JSON
     cache_ok = True
@@ -89,15 +101,17 @@ class Document(TypeDecorator[Any]):
     def process_bind_param(self, value: Any, dialect: Dialect) -> Any:
         if value is None or dialect.name == "postgresql":
             return value
-        return json.dumps(value, ensure_ascii=False)
+        return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> Any:  # noqa: ARG002 - as above
         for _ in range(2):  # some writers store the document as a JSON string that holds JSON
             if isinstance(value, (str, bytes)):
+                if not value.strip():
+                    return None
                 try:
                     value = json.loads(value)
                 except ValueError:
-                    return BrokenJson()
+                    return UNREADABLE
         return value
 
 

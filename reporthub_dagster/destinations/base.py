@@ -11,6 +11,7 @@ from typing import ClassVar
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, ReceiptState, RenderedFile
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options
+from reporthub_dagster.reporting.text_template import fill
 
 _LONGEST_DETAIL = 500
 PARCEL_VARIABLES = ("execution_id", "delivery_name", "file_name", "file_names", "row_count")
@@ -116,6 +117,15 @@ class Destination(ABC):
         """Every setting of the row that is a template: its name → its text, for checking placeholders."""
         return {}
 
+    def unknown_variables(self, parcel: Parcel) -> tuple[str, ...]:
+        """A warning for every placeholder of `templates()` that will stay as written."""
+        values = self.values(parcel)
+        return tuple(
+            f"{place}: {{{{{name}}}}} has no value and stays as written"
+            for place, text in self.templates().items()
+            for name in fill(text, values).unknown
+        )
+
     def values(self, parcel: Parcel) -> dict[str, str]:
         """What the templates of this delivery may use: the parcel's variables and `PARCEL_VARIABLES`."""
         names = [file.name for file in parcel.files]
@@ -129,15 +139,19 @@ class Destination(ABC):
         return {**dict(zip(PARCEL_VARIABLES, own, strict=True)), **parcel.variables}
 
     def _warn(self, *sentences: str) -> None:
-        self.warnings = tuple(dict.fromkeys((*self.warnings, *sentences)))
+        place = f"report_deliveries {self.delivery.id}"
+        placed = (s if s.startswith("report_") else f"{place}: {s}" for s in sentences)
+        self.warnings = tuple(dict.fromkeys((*self.warnings, *placed)))
 
     def _secrets(self) -> frozenset[str]:
         """Texts that no receipt and no error may show."""
         return secrets_of_options(self.delivery.options)
 
-    def _receipt(self, recipient: str, state: ReceiptState, detail: str) -> DeliveryReceipt:
+    def _receipt(
+        self, recipient: str, state: ReceiptState, detail: str, *, needs_person: bool = False
+    ) -> DeliveryReceipt:
         line = redact(" ".join(detail.split()), self._secrets())[:_LONGEST_DETAIL]
-        return DeliveryReceipt(self.delivery.id, recipient, state, line, datetime.now(UTC))
+        return DeliveryReceipt(self.delivery.id, recipient, state, line, datetime.now(UTC), needs_person)
 
     def _misconfigured(
         self, problem: str, setting: str, *, value: object = None, valid: str | None = None

@@ -71,7 +71,9 @@ class EmailDestination(Destination):
         try:
             for recipient in recipients:
                 outcome = self._deliver(recipient, letter, courier)
-                yield self._receipt(recipient, outcome.state, outcome.detail)
+                yield self._receipt(
+                    recipient, outcome.state, outcome.detail, needs_person=outcome.needs_person
+                )
         finally:
             courier.close()
 
@@ -86,7 +88,8 @@ class EmailDestination(Destination):
     def _deliver(self, recipient: str, letter: Letter, courier: Courier) -> Outcome:
         person = self._people.get(recipient)
         if not isinstance(person, Address):
-            return Outcome("refused", str(person or "this is not a recipient of the delivery"))
+            detail = str(person or "this is not a recipient of the delivery")
+            return Outcome("refused", detail, needs_person=True)
 
         def compose(session: SmtpSession) -> Message:
             return letter.addressed(
@@ -101,28 +104,18 @@ class EmailDestination(Destination):
         heading = Heading(
             execution_id=parcel.execution_id,
             delivery_id=self.delivery.id,
-            subject=self._filled("subject", self._config.subject or subject, values),
+            subject=fill(self._config.subject or subject, values).text,
             sender=self._sender,
             sender_name=self._config.from_name or self._sender.name,
             reply_to=self._reply_to,
             cc=self._cc,
         )
-        text = self._filled("body", self._config.body or body, values)
+        text = fill(self._config.body or body, values).text
         page = self._config.body_html
         if page is not None:
             escaped = {name: html.escape(value) for name, value in values.items()}
-            page = self._filled("body_html", page, escaped)
+            page = fill(page, escaped).text
         return Letter(heading, text, page, parcel.files)
-
-    def _filled(self, setting: str, template: str, values: Mapping[str, str]) -> str:
-        filled = fill(template, values)
-        self._warn(
-            *(
-                f"delivery_config.{setting}: {{{{{name}}}}} has no value, left as written"
-                for name in filled.unknown
-            )
-        )
-        return filled.text
 
     def _find_people(self) -> tuple[Address, ...]:
         """Fill in who gets a message; returns those of `cc`."""

@@ -13,7 +13,12 @@ from reporthub_dagster.destinations.base import Destination, DestinationSettings
 from reporthub_dagster.destinations.folder import Folder
 from reporthub_dagster.destinations.parcel_files import chunks_of, is_same
 from reporthub_dagster.destinations.row_settings import RowSettings, Secret
-from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    PermanentError,
+    ReportHubError,
+    TransientError,
+)
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, RenderedFile
 from reporthub_dagster.storage.atomic import atomic_file
 
@@ -76,14 +81,16 @@ class FileShareDestination(Destination):
         for recipient in recipients:
             folder = self._folders.get(recipient)
             if folder is None:
-                yield self._receipt(recipient, "refused", "this is not a recipient of the delivery")
+                detail = "this is not a recipient of the delivery"
+                yield self._receipt(recipient, "refused", detail, needs_person=True)
                 continue
             try:
                 written = self._write(parcel, folder)
             except TransientError as error:
                 yield self._receipt(recipient, "retry", str(error))
             except ReportHubError as error:
-                yield self._receipt(recipient, "refused", str(error))
+                fix = isinstance(error, ConfigurationError)
+                yield self._receipt(recipient, "refused", str(error), needs_person=fix)
             else:
                 yield self._receipt(recipient, "sent", ", ".join(map(str, written)))
 
@@ -105,10 +112,7 @@ class FileShareDestination(Destination):
     def _write(self, parcel: Parcel, folder: Folder) -> list[Path]:
         try:
             self._require(folder.base)
-            target, unknown = folder.filled(self.values(parcel))
-            self._warn(
-                *(f"{folder.column}: {{{{{name}}}}} has no value, left as written" for name in unknown)
-            )
+            target = folder.filled(self.values(parcel))
             target.mkdir(parents=True, exist_ok=True)
             return [self._put(file, target) for file in parcel.files]
         except OSError as error:
@@ -145,7 +149,8 @@ class FileShareDestination(Destination):
 
     def _refuse_smb(self) -> None:
         path = (self._config.path or "").strip()
-        if self._config.server or self._config.share or path.startswith(("\\\\", "//", "smb:", "cifs:")):
+        is_url = "://" in path  # it may hold a password, so it is never shown
+        if self._config.server or self._config.share or is_url or path.startswith(("\\\\", "//")):
             raise self._misconfigured(
                 "SMB comes with a later release",
                 "server" if self._config.server or self._config.share else "path",

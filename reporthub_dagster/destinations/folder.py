@@ -51,8 +51,8 @@ class Folder:
             base /= part
         return base
 
-    def filled(self, values: Mapping[str, str]) -> tuple[Path, tuple[str, ...]]:
-        """The folder with these values, and the names in it that have none.
+    def filled(self, values: Mapping[str, str]) -> Path:
+        """The folder with these values; a name that has none stays as written.
 
         A value can name a folder, never a way to one: with a separator in it, or as a whole `..`, it is
         refused.
@@ -62,14 +62,11 @@ class Folder:
         """
         base = self.base
         folder = base
-        unknown: dict[str, None] = {}
         for part in PurePath(self.template).parts[len(base.parts) :]:
-            name, missing = _filled_part(part, values)
-            unknown.update(dict.fromkeys(missing))
-            folder /= name
+            folder /= _filled_part(part, values)
         if not folder.resolve().is_relative_to(base.resolve()):
             raise PermanentError(f"the folder {folder} leads out of {base} by a link; nothing was written")
-        return folder, tuple(unknown)
+        return folder
 
     def failure(self, error: OSError) -> ReportHubError:
         """What the file system said, as an error of ours."""
@@ -87,9 +84,8 @@ class Folder:
         )
 
 
-def _filled_part(part: str, values: Mapping[str, str]) -> tuple[str, tuple[str, ...]]:
-    result = fill(part, values)
-    name = result.text.strip()
+def _filled_part(part: str, values: Mapping[str, str]) -> str:
+    name = fill(part, values).text.strip()
     if name in ("", ".", "..") or any(separator in name for separator in _SEPARATORS):
         raise PermanentError(f"the part {part} of the path became {name!r}, which cannot name a folder")
-    return name, result.unknown
+    return name

@@ -14,7 +14,12 @@ from typing import Self
 
 from reporthub_dagster.destinations.email_message import Message
 from reporthub_dagster.destinations.smtp_connect import Route, connect
-from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    PermanentError,
+    ReportHubError,
+    TransientError,
+)
 from reporthub_dagster.reporting.records import ReceiptState
 
 _PIECE = 1 << 16
@@ -37,6 +42,7 @@ class Outcome:
         lost: The connection is gone.
         stale: It was gone before this message began, on a connection that was used before.
         ends: Nothing more can be sent for now: everybody left gets the same state.
+        needs_person: It is refused until a person changes a row.
     """
 
     state: ReceiptState
@@ -44,6 +50,7 @@ class Outcome:
     lost: bool = False
     stale: bool = False
     ends: bool = False
+    needs_person: bool = False
 
 
 class SmtpSession:
@@ -162,7 +169,7 @@ class Courier:
             session = self._session = self._session or SmtpSession.open(self._route, self._timeout)
         except ReportHubError as error:
             state: ReceiptState = "retry" if isinstance(error, TransientError) else "refused"
-            self._end = Outcome(state, str(error))
+            self._end = Outcome(state, str(error), needs_person=isinstance(error, ConfigurationError))
             return self._end
         try:
             message = compose(session)

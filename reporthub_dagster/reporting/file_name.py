@@ -59,7 +59,7 @@ def safe_file_name(
     """
     extension = extension.lstrip(".")
     stamp = f"{moment:%Y%m%d_%H%M%S}"
-    text = f"{report_name}_{stamp}"
+    text = f"{report_name.strip() or _FALLBACK}_{stamp}"
     warnings: tuple[str, ...] = ()
     if template and template.strip():
         own = {

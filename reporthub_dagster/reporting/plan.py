@@ -64,6 +64,7 @@ def make_plan(
         ConfigurationError: `parameters` has a malformed `filters`, `display_columns` and the like.
     """
     read = _Parameters(config)
+    read.options("format")
     filters = read.filters()
     return ReportPlan(
         execution_id=execution_id,
@@ -165,6 +166,14 @@ class _Parameters:
         if not isinstance(value, str):
             raise self._malformed(key, value, "not a text", "give one text")
         return value.strip()
+
+    def options(self, key: str) -> Mapping[str, Any]:
+        value = self.config.parameters.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise self._malformed(key, value, "not an object", "give an object of options")
+        return value
 
     def filters(self) -> tuple[Mapping[str, Any], ...]:
         items = self._list("filters", "give a list of objects with field, operator, type and value")

@@ -219,6 +219,7 @@ class DeliveryReceipt:
         state: `sent`; `refused` for good; `retry` when it may work later; `unknown` when the answer was lost.
         detail: The other side's answer or where the file is, in one redacted line.
         at: When the answer came.
+        needs_person: It is refused until a person changes a row.
     """
 
     delivery_id: int
@@ -226,3 +227,4 @@ class DeliveryReceipt:
     state: ReceiptState
     detail: str
     at: datetime
+    needs_person: bool = False

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
+from sqlalchemy import create_engine
 
 from reporthub_dagster_tests.installation import PARAMETERS, TODAY, YESTERDAY, World
 
@@ -140,10 +141,11 @@ def test_a_scheduled_window_moves_last_run_at(world: World) -> None:
     result = world.run(config_id=1, schedule_id=1)
     row = world.execution(result.run_id)
     assert row["execution_context"]["time_range"]["calculation_method"] == "cron_detection"
-    end = row["execution_context"]["time_range"]["end_datetime"]
-    assert str(world.go.row("SELECT last_run_at FROM report_schedules")["last_run_at"])[:19] == end
+    end = row["execution_context"]["time_range"]["end"]
+    last = world.go.row("SELECT last_run_at FROM report_schedules")["last_run_at"]
+    assert f"{str(last)[:19].replace(' ', 'T')}+00:00" == end
     second = world.execution(world.run(config_id=1, schedule_id=1).run_id)["execution_context"]["time_range"]
-    assert (second["calculation_method"], second["start_datetime"]) == ("last_run_at", end)
+    assert (second["calculation_method"], second["start"]) == ("last_run_at", end)
 
 
 def test_a_failed_run_leaves_last_run_at(world: World) -> None:
@@ -325,7 +327,7 @@ def test_an_output_folder_that_cannot_be_written_is_told(world: World) -> None:
     (world.home / "output").write_text("a file where the folder should be")
     row = world.execution(world.run(config_id=1).run_id)
     assert row["status"] == "failed"
-    assert_matches("output folder cannot be written.*REPORT_OUTPUT_PATH", row["error_message"])
+    assert_matches("^REPORT_OUTPUT_PATH: the output folder cannot be written", row["error_message"])
 
 
 def assert_matches(pattern: str, text: str) -> None:
@@ -381,13 +383,34 @@ def test_a_broken_delivery_stops_no_other(world: World) -> None:
 def test_a_re_execution_reaches_only_who_did_not_get_it(world: World) -> None:
     world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
     first = world.run(config_id=1)
-    world.go.execute("UPDATE report_configs SET report_query = 'SELECT the_query_ran_again'")
+    drop_source(world)
     second = re_execute(world, first.run_id, world.instance)
     assert second.success
     assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
     row = world.execution(first.run_id)
     assert (row["status"], row["error_message"]) == ("completed", None)
     assert row["execution_context"]["dagster_run_id"] == second.run_id
+
+
+def test_a_query_that_a_person_corrected_is_read_again(world: World) -> None:
+    world.go.execute("UPDATE report_configs SET output_format = 'docx'")
+    first = world.run(config_id=1)
+    world.go.execute(
+        "UPDATE report_configs SET output_format = 'csv', parameters = NULL, "
+        "report_query = 'SELECT trx_id FROM trx t WHERE trx_id = 5'"
+    )
+    assert re_execute(world, first.run_id, world.instance).success
+    row = world.execution(first.run_id)
+    assert (row["status"], row["rows_returned"]) == ("completed", 1)
+    assert "trx_id = 5" in row["execution_context"]["original_query"]
+
+
+def drop_source(world: World) -> None:
+    """Take the data away: whoever queries it again fails."""
+    engine = create_engine(world.source_url.replace("mysql://", "mysql+pymysql://"))
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE trx")
+    engine.dispose()
 
 
 def re_execute(world: World, run_id: str, instance: dg.DagsterInstance) -> Any:
@@ -408,3 +431,46 @@ def test_a_retry_from_failure_is_the_failed_delivery_alone(world: World) -> None
     assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
     assert world.execution(first.run_id)["status"] == "completed"
     assert not (world.share / NAME).exists(), "what had been delivered is not delivered again"
+
+
+def test_warnings_of_a_delivery_are_kept_and_refused_when_strict(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.go.execute(
+        "UPDATE report_deliveries SET delivery_config = :config WHERE id = 1",
+        config='{"subject": "{{nobody}}", "from_email": "hub@x.test", "colour": "red"}',
+    )
+    row = world.execution(world.run(config_id=1).run_id)
+    warnings = row["execution_context"]["warnings"]
+    assert row["status"] == "completed"
+    assert any("report_deliveries 1" in text and "colour" in text for text in warnings)
+    assert any("report_deliveries 1" in text and "{{nobody}}" in text for text in warnings)
+    sent = len(world.mail.mails)
+    monkeypatch.setenv("REPORTHUB_STRICT", "true")
+    strict = world.execution(world.run(config_id=1).run_id)
+    assert strict["status"] == "failed"
+    assert "colour" in strict["error_message"]
+    assert len(world.mail.mails) == sent
+
+
+def test_a_launch_for_nobody_is_refused(world: World) -> None:
+    row = world.execution(world.run(config_id=1, deliver=" , ").run_id)
+    assert (row["status"], "deliver" in row["error_message"]) == ("failed", True)
+
+
+def test_a_parameter_may_be_null(world: World) -> None:
+    world.go.execute("UPDATE report_configs SET report_query = 'SELECT {{x}} AS x', parameters = NULL")
+    assert world.run(config_id=1, parameters={"x": None}).success
+
+
+def test_who_asked_may_have_a_long_name(world: World) -> None:
+    assert world.run(config_id=1, executed_by="a" * 300).success
+
+
+def test_rendering_options_of_the_wrong_shape_are_named(world: World) -> None:
+    set_parameters(world, format="red")
+    row = world.execution(world.run(config_id=1).run_id)
+    assert row["error_message"].startswith("report_configs 1, column parameters.format: not an object")
+    set_parameters(world, format={"bom": "perhaps"})
+    row = world.execution(world.run(config_id=1).run_id)
+    assert row["error_message"].startswith("report_configs 1, column parameters.format.bom")

@@ -7,7 +7,7 @@ from threading import Barrier, Thread
 
 import pytest
 
-from reporthub_dagster.db.delivery_logs import DeliveryAttempt, DeliveryLogs
+from reporthub_dagster.db.delivery_logs import AttemptOutcome, DeliveryAttempt, DeliveryLogs
 from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.records import (
@@ -16,6 +16,7 @@ from reporthub_dagster.reporting.records import (
     QueryResult,
     ReceiptState,
     RenderedFile,
+    ReportPlan,
     TimeWindow,
 )
 from reporthub_dagster_tests.go_api import GoApi
@@ -23,6 +24,27 @@ from reporthub_dagster_tests.go_api import GoApi
 NOW = datetime(2025, 1, 31, 1, 0, tzinfo=UTC)
 WINDOW = TimeWindow(NOW - timedelta(days=1), NOW, "UTC", "cron_detection", "daily", NOW)
 FILE = RenderedFile(Path("/out/e/files/a.csv"), "a.csv", "csv", "text/csv", 12, "00", 3)
+
+PLAN = ReportPlan(
+    execution_id="e",
+    config_id=1,
+    schedule_id=1,
+    datasource_id=1,
+    report_name="Sales",
+    query="SELECT 1",
+    output_format="csv",
+    file_name="",
+    window=WINDOW,
+    variables={},
+    date_field=None,
+    filters=(),
+    display_columns=(),
+    parameters={},
+    timeout_seconds=60,
+    max_rows=10,
+    deliver="all",
+    executed_by="x",
+)
 
 
 @pytest.fixture
@@ -88,7 +110,7 @@ def test_a_run_that_was_taken_over_writes_nothing(executions: Executions) -> Non
     with pytest.raises(LostClaimError):
         executions.remember(zombie, {"a": 1})
     with pytest.raises(LostClaimError):
-        executions.file_done(zombie, FILE, {}, schedule_id=1, window=WINDOW)
+        executions.file_done(zombie, FILE, PLAN)
     with pytest.raises(LostClaimError):
         executions.require(zombie)
     executions.require(heir)
@@ -111,7 +133,7 @@ def test_rows_time_and_file_are_recorded(executions: Executions) -> None:
     claim = claimed(executions)
     result = QueryResult(Path("spool"), (Column("a", "int64"),), 3, truncated=False, query_ms=17)
     executions.query_done(claim, result, {"final_query": "SELECT 1"})
-    executions.file_done(claim, FILE, {}, schedule_id=None, window=WINDOW)
+    executions.file_done(claim, FILE, replace(PLAN, schedule_id=None))
     executions.finish(claim, "completed", at=NOW + timedelta(seconds=9))
     found = executions.find("e")
     assert found is not None
@@ -131,7 +153,7 @@ def test_last_run_at_moves_forward_only(executions: Executions, go: GoApi) -> No
     claim = claimed(executions)
 
     def done(window: TimeWindow) -> object:
-        executions.file_done(claim, FILE, {}, schedule_id=1, window=window)
+        executions.file_done(claim, FILE, replace(PLAN, window=window))
         return go.row("SELECT last_run_at FROM report_schedules")["last_run_at"]
 
     first = done(WINDOW)
@@ -140,16 +162,26 @@ def test_last_run_at_moves_forward_only(executions: Executions, go: GoApi) -> No
     assert str(done(replace(WINDOW, end=NOW + timedelta(hours=1))))[:19] == "2025-01-31 02:00:00"
 
 
-def test_a_window_that_a_person_gave_leaves_the_schedule_alone(executions: Executions, go: GoApi) -> None:
-    window = replace(WINDOW, method="explicit")
-    executions.file_done(claimed(executions), FILE, {}, schedule_id=1, window=window)
+@pytest.mark.parametrize(
+    "plan",
+    [
+        replace(PLAN, window=replace(WINDOW, method="explicit")),
+        replace(PLAN, deliver="none"),
+        replace(PLAN, deliver=("ana@x.test",)),
+    ],
+    ids=["a person's window", "delivered to nobody", "delivered to somebody"],
+)
+def test_what_is_not_the_regular_run_leaves_the_schedule_alone(
+    executions: Executions, go: GoApi, plan: ReportPlan
+) -> None:
+    executions.file_done(claimed(executions), FILE, plan)
     assert go.row("SELECT last_run_at FROM report_schedules") == {"last_run_at": None}
 
 
 def test_writing_last_run_at_does_not_touch_updated_at(executions: Executions, go: GoApi) -> None:
     go.execute("UPDATE report_schedules SET updated_at = '2020-01-01 00:00:00', updated_by = 'ana'")
     before = go.row("SELECT updated_at, updated_by FROM report_schedules")
-    executions.file_done(claimed(executions), FILE, {}, schedule_id=1, window=WINDOW)
+    executions.file_done(claimed(executions), FILE, PLAN)
     assert go.row("SELECT updated_at, updated_by FROM report_schedules") == before
 
 
@@ -161,44 +193,67 @@ def test_the_latest_executions_come_first(executions: Executions) -> None:
     assert executions.latest(config_id=99) == []
 
 
-def attempt(number: int, *states: tuple[str, ReceiptState], error: str | None = None) -> DeliveryAttempt:
-    receipts = tuple(DeliveryReceipt(5, name, state, "answer", NOW) for name, state in states)
-    return DeliveryAttempt(
-        config_id=1,
-        delivery_id=5,
-        schedule_id=1,
-        execution_id="e",
-        number=number,
-        started_at=NOW,
-        completed_at=NOW + timedelta(seconds=1.5),
-        receipts=receipts,
-        error=error,
-        file_size_bytes=12,
-        will_retry=any(state == "retry" for _, state in states),
-    )
+ATTEMPT = DeliveryAttempt(
+    config_id=1,
+    delivery_id=5,
+    schedule_id=1,
+    execution_id="e",
+    number=1,
+    started_at=NOW,
+    recipient_count=3,
+    file_size_bytes=12,
+)
+
+
+def receipts(**states: ReceiptState) -> dict[str, DeliveryReceipt]:
+    made = (DeliveryReceipt(5, f"{name}@x", state, "answer", NOW) for name, state in states.items())
+    return {receipt.recipient: receipt for receipt in made}
+
+
+def finished(logs: DeliveryLogs, number: int, *, error: str | None = None, **states: ReceiptState) -> None:
+    attempt = replace(ATTEMPT, number=number, recipient_count=len(states))
+    will_retry = "retry" in states.values()
+    outcome = AttemptOutcome(NOW + timedelta(seconds=1.5), receipts(**states), will_retry, error)
+    logs.close(logs.open(attempt), attempt, outcome)
 
 
 def test_each_attempt_has_its_log_row(executions: Executions, hub: Hub, go: GoApi) -> None:
     logs = DeliveryLogs(hub)
-    logs.add(attempt(1, ("a@x", "sent"), ("b@x", "retry"), ("c@x", "refused")))
-    logs.add(attempt(2, ("b@x", "sent")))
-    logs.add(attempt(3, error="no server"))
+    finished(logs, 1, a="sent", b="retry", c="refused")
+    finished(logs, 2, b="sent")
+    finished(logs, 3, error="no server")
     first, second, third = go.rows("SELECT * FROM report_delivery_logs ORDER BY id")
-    assert (first["status"], first["recipient_count"], first["success_count"], first["failure_count"]) == (
-        "retry",
-        3,
-        1,
-        2,
-    )
+    counts = (first["recipient_count"], first["success_count"], first["failure_count"])
+    assert (first["status"], counts) == ("retry", (3, 1, 2))
     assert first["error_message"] == "b@x: answer; c@x: answer"
     assert (first["retry_count"], first["processing_time_ms"], first["file_size_bytes"]) == (0, 1500, 12)
     assert (second["status"], second["retry_count"], second["error_message"]) == ("success", 1, None)
     assert (third["status"], third["error_message"], third["recipient_count"]) == ("failed", "no server", 0)
 
 
+def test_an_attempt_is_pending_before_its_first_byte(executions: Executions, hub: Hub, go: GoApi) -> None:
+    logs = DeliveryLogs(hub)
+    row = logs.open(ATTEMPT)
+    logs.note(row, {**receipts(a="sent"), "b@x": None})
+    (log,) = go.rows("SELECT * FROM report_delivery_logs")
+    assert (log["status"], log["recipient_count"], log["completed_at"]) == ("pending", 3, None)
+    assert [entry["state"] for entry in log["delivery_details"]["recipients"]] == ["sent", "sending"]
+    assert logs.history("e", 5).reached == {"a@x", "b@x"}
+
+
+def test_what_died_is_settled(executions: Executions, hub: Hub, go: GoApi) -> None:
+    logs = DeliveryLogs(hub)
+    row = logs.open(ATTEMPT)
+    logs.note(row, {**receipts(a="sent"), "b@x": None})
+    logs.settle_dead("e", 5, NOW)
+    (log,) = go.rows("SELECT * FROM report_delivery_logs")
+    assert (log["status"], log["success_count"]) == ("failed", 1)
+    assert [entry["state"] for entry in log["delivery_details"]["recipients"]] == ["sent", "unknown"]
+
+
 def test_who_has_the_file_or_may_have_it_is_known(executions: Executions, hub: Hub) -> None:
     logs = DeliveryLogs(hub)
-    logs.add(attempt(1, ("a@x", "sent"), ("b@x", "retry"), ("c@x", "unknown"), ("d@x", "refused")))
+    finished(logs, 1, a="sent", b="retry", c="unknown", d="refused")
     history = logs.history("e", 5)
     assert (history.attempts, history.reached) == (1, frozenset({"a@x", "c@x"}))
     assert logs.history("other", 5).attempts == 0
@@ -206,8 +261,8 @@ def test_who_has_the_file_or_may_have_it_is_known(executions: Executions, hub: H
 
 def test_the_last_receipt_of_a_recipient_counts(executions: Executions, hub: Hub) -> None:
     logs = DeliveryLogs(hub)
-    logs.add(attempt(1, ("a@x", "sent"), ("b@x", "retry")))
-    logs.add(attempt(2, ("b@x", "sent")))
+    finished(logs, 1, a="sent", b="retry")
+    finished(logs, 2, b="sent")
     assert [(receipt["recipient"], receipt["state"]) for receipt in logs.receipts("e")] == [
         ("a@x", "sent"),
         ("b@x", "sent"),

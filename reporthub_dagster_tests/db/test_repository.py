@@ -124,3 +124,22 @@ def test_records_hide_what_may_be_secret(hub: Hub, go: GoApi) -> None:
 def test_times_that_others_wrote_to_sqlite_are_read(hub: Hub, go: GoApi, written: str) -> None:
     go.execute("UPDATE report_schedules SET last_run_at = :at", at=written)
     assert Repository(hub).schedule(1).last_run_at == datetime(2025, 1, 31, 8, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("hub_url", ["sqlite"], indirect=True)  # the servers refuse it themselves
+def test_a_time_that_is_none_is_named(hub: Hub, go: GoApi) -> None:
+    go.execute("UPDATE report_schedules SET last_run_at = 'yesterday'")
+    with pytest.raises(ConfigurationError, match="report_schedules 1, column last_run_at: not a time"):
+        Repository(hub).schedule(1)
+
+
+@pytest.mark.parametrize(("written", "read"), [("CSV", "csv"), (" xlsx ", "xlsx"), ("", "csv")])
+def test_formats_are_read_as_people_write_them(hub: Hub, go: GoApi, written: str, read: str) -> None:
+    go.execute("UPDATE report_configs SET output_format = :format", format=written)
+    assert Repository(hub).report_config(1).output_format == read
+
+
+@pytest.mark.parametrize("empty", [None, "[]", "{}"])
+def test_empty_parameters_are_none(hub: Hub, go: GoApi, empty: str | None) -> None:
+    go.execute("UPDATE report_configs SET parameters = :empty", empty=empty)
+    assert Repository(hub).report_config(1).parameters == {}

@@ -88,8 +88,11 @@ def test_variables_name_folders_that_are_created(share: Path, tmp_path: Path) ->
 
 def test_an_unknown_variable_stays_as_written_with_a_warning(share: Path, tmp_path: Path) -> None:
     destination = folder(f"{share}/{{{{tenant}}}}")
-    assert sent_to(destination, parcel(rendered(tmp_path))) == [str(share / "{{tenant}}" / "flights.csv")]
-    assert destination.warnings == ("delivery_config.path: {{tenant}} has no value, left as written",)
+    whole = parcel(rendered(tmp_path))
+    assert sent_to(destination, whole) == [str(share / "{{tenant}}" / "flights.csv")]
+    assert destination.unknown_variables(whole) == (
+        "report_deliveries 7, delivery_config.path: {{tenant}} has no value and stays as written",
+    )
 
 
 @pytest.mark.parametrize("value", ["..", "../..", "/etc", "a/b", "a\\b", "", " ", ".", "a\0b", "../share/x"])
