@@ -64,6 +64,19 @@ def _of_files(error: OSError) -> ConfigurationError:
     )
 
 
+def _of_a_report(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
+    """Arguments of every command that is about one report and its window."""
+    for option in (
+        click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A template variable."),
+        click.option("--end", default="", help="First moment after the window."),
+        click.option("--start", default="", help="First moment of the window, in the schedule's zone."),
+        click.option("--schedule-id", type=click.IntRange(min=1), help="Gives the zone and the window."),
+        click.argument("config_id", type=click.IntRange(min=1)),
+    ):
+        command = option(command)
+    return command
+
+
 _as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 
 
@@ -115,11 +128,7 @@ def check(as_json: bool) -> int:
 
 
 @main.command()
-@click.argument("config_id", type=click.IntRange(min=1))
-@click.option("--schedule-id", type=click.IntRange(min=1), help="Schedule that gives zone and window.")
-@click.option("--start", default="", help="First moment of the window, in the schedule's zone.")
-@click.option("--end", default="", help="First moment after the window.")
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Value for a template variable.")
+@_of_a_report
 @click.option("--deliver", default="all", help="all, none, or addresses separated by commas.")
 @click.option("--executed-by", default=getuser, show_default="you", help="Who asked.")
 @_as_json
@@ -167,11 +176,7 @@ def run(
 
 
 @main.command()
-@click.argument("config_id", type=click.IntRange(min=1))
-@click.option("--schedule-id", type=click.IntRange(min=1), help="Schedule that gives zone and window.")
-@click.option("--start", default="", help="First moment of the window, in the schedule's zone.")
-@click.option("--end", default="", help="First moment after the window.")
-@click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="Value for a template variable.")
+@_of_a_report
 @click.option("--limit", default=20, type=click.IntRange(1, 1000), help="Rows to show.")
 @_as_json
 @_errors_in_one_line
