@@ -1,4 +1,4 @@
-"""The tables of ReportHub's own, all named `reporthub_…`: who works on an execution."""
+"""The tables of our own, all named `reporthub_…`: who works on an execution, what became of a slot."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from datetime import datetime
 from sqlalchemy import String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from reporthub_dagster.db.models import Base
-from reporthub_dagster.db.types import WallTime
+from reporthub_dagster.db.models import Base, LongText
+from reporthub_dagster.db.types import UtcTime, WallTime, exact_text
 
 
 class Lease(Base):
@@ -23,3 +23,46 @@ class Lease(Base):
     run_id: Mapped[str] = mapped_column(String(36))
     token: Mapped[int]
     claimed_at: Mapped[datetime] = mapped_column(WallTime)
+
+
+class Slot(Base):
+    """What became of one due moment of a schedule; its primary key is why no slot is launched twice.
+
+    `slot` is in UTC. `state` is launched, coalesced or skipped.
+    """
+
+    __tablename__ = "reporthub_slots"
+
+    schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    slot: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    state: Mapped[str] = mapped_column(String(20))
+    reason: Mapped[LongText | None]
+    execution_id: Mapped[str | None] = mapped_column(exact_text(36), index=True)
+    decided_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class ScheduleState(Base):
+    """What the schedulers have seen of an active schedule; an inactive one has no row.
+
+    Every slot up to `decided_through` has its fate. `due_at` is when the next one will need it; NULL while
+    the schedule has a `problem`. Times are in UTC.
+    """
+
+    __tablename__ = "reporthub_schedules"
+
+    schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    cron_expression: Mapped[str] = mapped_column(exact_text(100))
+    timezone: Mapped[str] = mapped_column(exact_text(50))
+    decided_through: Mapped[datetime] = mapped_column(UtcTime)
+    due_at: Mapped[datetime | None] = mapped_column(UtcTime, index=True)
+    problem: Mapped[LongText | None]
+
+
+class Launch(Base):
+    """A run that a scheduler asked for; its primary key is why no other scheduler asks for the same."""
+
+    __tablename__ = "reporthub_launches"
+
+    execution_id: Mapped[str] = mapped_column(exact_text(36), primary_key=True)
+    attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    requested_at: Mapped[datetime] = mapped_column(UtcTime, index=True)

@@ -9,10 +9,11 @@ timestamps that other programs wrote to SQLite in any ISO form.
 from __future__ import annotations
 
 import json
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, TIMESTAMP, Dialect, String
+from sqlalchemy import JSON, TIMESTAMP, DateTime, Dialect, String
+from sqlalchemy.dialects import mysql
 from sqlalchemy.types import TypeDecorator, TypeEngine, UserDefinedType
 
 
@@ -70,6 +71,35 @@ def _parsed(value: str | None) -> datetime | Unreadable | None:
         return datetime.fromisoformat(value)
     except (TypeError, ValueError):
         return UNREADABLE
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An instant in a table of our own: kept in UTC, whole seconds, whatever zone the hub has.
+
+    Wall time of a zone whose clocks change comes twice in autumn, and so can be no key.
+    """
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(_SQLiteTimestamp() if dialect.name == "sqlite" else DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None, microsecond=0)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def exact_text(length: int) -> TypeEngine[str]:
+    """Text of our own tables that is compared with text of the Go API's, byte by byte.
+
+    On MySQL two columns of different collations cannot be compared, unless one of them is binary; and the Go
+    API's may have any.
+    """
+    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return String(length).with_variant(binary, "mysql", "mariadb")
 
 
 class _SQLiteTimestamp(UserDefinedType[datetime]):

@@ -1,0 +1,199 @@
+"""Executions that wait for a run, whoever inserted them, and the runs that schedulers asked for.
+
+A row in status `queued` is a request. Where the status column of an old MySQL installation has no such word,
+a scheduled execution waits as `running`; what tells it from one that runs is that it belongs to a slot and
+nobody has ever claimed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy.engine import Row
+
+from reporthub_dagster.db import rows
+from reporthub_dagster.db.inserting import chunks, insert_new
+from reporthub_dagster.db.ledger import Launch, Lease, Slot
+from reporthub_dagster.db.models import ReportConfig, ReportExecution
+from reporthub_dagster.db.session import Hub
+
+MOST_WAITING = 5_000
+"""Waiting executions that one tick looks at, oldest first."""
+_ABANDONED = timedelta(hours=2)
+"""A report runs an hour at most: a running row older than this that nobody leased is nobody's any more."""
+_STATUS_WORDS = """
+SELECT column_type FROM information_schema.columns
+WHERE table_schema = DATABASE() AND table_name = 'report_executions' AND column_name = 'status'"""
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingExecution:
+    """An execution that no run has claimed.
+
+    Attributes:
+        parameters: Of its report, whatever the column holds.
+        attempts: How many runs were asked for so far.
+        requested_at: When the last of them was.
+    """
+
+    id: str
+    config_id: int
+    schedule_id: int | None
+    datasource_id: int
+    executed_by: str
+    parameters: Any
+    attempts: int = 0
+    requested_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A queued or running execution of a schedule; `slot` is None when it is not for one."""
+
+    execution_id: str
+    schedule_id: int
+    slot: datetime | None
+
+
+class ExecutionQueue:
+    """What waits, and what was asked for."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self.waiting_status = self._find_waiting_status()
+        """What the status column calls an execution that waits: `queued`, or `running` where it must."""
+
+    def waiting(self) -> list[WaitingExecution]:
+        """Executions that no run has claimed, those wanted first at the head."""
+        with self._hub.begin() as connection:
+            found = connection.execute(self._select_waiting()).all()
+            if self.waiting_status != "queued":
+                claimed = _leased(connection, [row.id for row in found if row.status == "running"])
+                found = [row for row in found if row.id not in claimed]
+            configs = _by_id(connection, {row.config_id for row in found})
+            launches = _launches(connection, [row.id for row in found])
+        return [_waiting(row, configs[row.config_id], launches.get(row.id)) for row in found]
+
+    def unfinished(self, schedule_ids: Iterable[int], now: datetime) -> list[Unfinished]:
+        """Executions of some schedules that are not over.
+
+        A running row that is hours old, that nobody leased and that is for no slot was left behind by another
+        program, and holds nothing back.
+        """
+        execution = ReportExecution
+        query: Any = (
+            select(execution.id, execution.schedule_id, execution.status, execution.started_at, Slot.slot)
+            .outerjoin(Slot, Slot.execution_id == execution.id)
+            .where(execution.status.in_(("queued", "running")))
+        )
+        with self._hub.begin() as connection:
+            found = [
+                row
+                for ids in chunks(sorted(schedule_ids))
+                for row in connection.execute(query.where(execution.schedule_id.in_(ids)))
+            ]
+            old = {row.id for row in found if self._may_be_abandoned(row, now)}
+            abandoned = old - _leased(connection, sorted(old))
+        return [Unfinished(row.id, row.schedule_id, row.slot) for row in found if row.id not in abandoned]
+
+    def request(self, execution_id: str, attempt: int, now: datetime) -> bool:
+        """Ask for a run of an execution; False when another scheduler has asked for the same attempt."""
+        values = {"execution_id": execution_id, "attempt": attempt, "requested_at": now}
+        with self._hub.begin() as connection:
+            return insert_new(connection, Launch, values)
+
+    def still_under_way(self, execution_ids: Sequence[str], now: datetime) -> None:
+        """Their runs wait in Dagster's own queue: the time until they are asked for again starts anew."""
+        with self._hub.begin() as connection:
+            for ids in chunks(execution_ids):
+                connection.execute(
+                    update(Launch).where(Launch.execution_id.in_(ids)).values(requested_at=now)
+                )
+
+    def give_up(self, execution_id: str, error: str, now: datetime) -> bool:
+        """End an execution that still waits as failed; False when a run has claimed it meanwhile."""
+        execution = ReportExecution
+        row = (execution.id == execution_id, execution.status == self.waiting_status)
+        values = {
+            "status": "failed",
+            "completed_at": rows.to_wall(now, self._hub.zone),
+            "error_message": error,
+        }
+        with self._hub.begin() as connection:
+            if self.waiting_status != "queued" and _leased(connection, [execution_id]):
+                return False
+            return connection.execute(update(execution).where(*row).values(values)).rowcount == 1
+
+    def forget_requests(self, before: datetime) -> None:
+        """Drop requests that are too old to matter."""
+        with self._hub.begin() as connection:
+            connection.execute(delete(Launch).where(Launch.requested_at < before))
+
+    def _find_waiting_status(self) -> str:
+        if self._hub.engine.dialect.name not in {"mysql", "mariadb"}:
+            return "queued"
+        with self._hub.begin() as connection:
+            words = connection.exec_driver_sql(_STATUS_WORDS).scalar()
+        text = words.decode() if isinstance(words, bytes) else str(words or "")
+        return "running" if text.startswith("enum(") and "'queued'" not in text else "queued"
+
+    def _select_waiting(self) -> Any:
+        execution = ReportExecution
+        columns = (execution.id, execution.config_id, execution.schedule_id, execution.status)
+        query: Any = select(*columns, execution.executed_by)
+        condition = execution.status == "queued"
+        if self.waiting_status != "queued":
+            query = query.outerjoin(Slot, Slot.execution_id == execution.id)
+            condition = or_(condition, and_(execution.status == "running", Slot.state == "launched"))
+        return query.where(condition).order_by(execution.started_at, execution.id).limit(MOST_WAITING)
+
+    def _may_be_abandoned(self, row: Row[Any], now: datetime) -> bool:
+        started = rows.to_utc(row.started_at, self._hub.zone)
+        is_old = started is not None and started < now - _ABANDONED
+        return bool(row.status == "running" and row.slot is None and is_old)
+
+
+def _waiting(row: Row[Any], config: Row[Any], launch: Row[Any] | None) -> WaitingExecution:
+    return WaitingExecution(
+        id=row.id,
+        config_id=row.config_id,
+        schedule_id=row.schedule_id,
+        datasource_id=config.datasource_id,
+        executed_by=row.executed_by,
+        parameters=config.parameters,
+        attempts=launch.attempts if launch else 0,
+        requested_at=launch.requested_at if launch else None,
+    )
+
+
+def _leased(connection: Connection, execution_ids: Sequence[str]) -> set[str]:
+    return {
+        found
+        for ids in chunks(execution_ids)
+        for found in connection.scalars(select(Lease.execution_id).where(Lease.execution_id.in_(ids)))
+    }
+
+
+def _by_id(connection: Connection, config_ids: Iterable[int]) -> dict[int, Row[Any]]:
+    config = ReportConfig
+    query: Any = select(config.id, config.datasource_id, config.parameters)
+    return {
+        row.id: row
+        for ids in chunks(sorted(config_ids))
+        for row in connection.execute(query.where(config.id.in_(ids)))
+    }
+
+
+def _launches(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Row[Any]]:
+    attempts = func.max(Launch.attempt).label("attempts")
+    requested = func.max(Launch.requested_at).label("requested_at")
+    query: Any = select(Launch.execution_id, attempts, requested).group_by(Launch.execution_id)
+    return {
+        row.execution_id: row
+        for ids in chunks(execution_ids)
+        for row in connection.execute(query.where(Launch.execution_id.in_(ids)))
+    }
