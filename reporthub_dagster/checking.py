@@ -25,6 +25,7 @@ from reporthub_dagster.reporting.plan import prepare_query
 from reporthub_dagster.reporting.records import ReportPlan
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.reporting.schedule import Cron
+from reporthub_dagster.reporting.schedule_policy import SchedulePolicy, parse_policy
 
 CONNECT_SECONDS = 15.0
 
@@ -101,7 +102,8 @@ class Checker:
     def _schedule(self, row: int) -> Iterator[Finding]:
         schedule = self.repository.schedule(row)
         Cron.parse(schedule.cron_expression, schedule.timezone)
-        self.repository.report_config(schedule.config_id)
+        config = self.repository.report_config(schedule.config_id)
+        parse_policy(config.id, config.parameters, SchedulePolicy())
         yield from ()
 
     def _delivery(self, row: int) -> Iterator[Finding]:

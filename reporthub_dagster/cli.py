@@ -22,10 +22,13 @@ from dotenv import load_dotenv
 
 from reporthub_dagster import output
 from reporthub_dagster.checking import Checker
+from reporthub_dagster.db.clock import database_now
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
 from reporthub_dagster.db.executions import Executions
+from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
+from reporthub_dagster.db.slots import Slots
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import read_rows
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
@@ -33,6 +36,7 @@ from reporthub_dagster.resources import destination_settings
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
 from reporthub_dagster.storage.spool import Spool
+from reporthub_dagster.timetable import Timetable, print_schedule
 
 P = ParamSpec("P")
 DONE, FAILED, FIX = 0, 1, 2
@@ -227,6 +231,25 @@ def executions(config_id: int | None, status: str | None, limit: int, as_json: b
         _print_json({"executions": [output.execution_document(execution, None) for execution in found]})
     else:
         output.print_executions(found)
+    return DONE
+
+
+@main.command()
+@click.option("--next", "ahead", default=3, type=click.IntRange(0, 100), help="Slots of the future to show.")
+@_as_json
+@_errors_in_one_line
+def schedules(ahead: int, as_json: bool) -> int:
+    """Show each active schedule: its last slots with their fate, and the next ones, in its zone and UTC."""
+    settings = Settings.load()
+    hub = _hub(settings)
+    slots = Slots(hub, ExecutionQueue(hub).waiting_status)
+    timetable = Timetable(Repository(hub), slots, settings.schedule_policy, database_now(hub), ahead)
+    documents = list(timetable.documents())
+    if as_json:
+        _print_json({"schedules": documents})
+    else:
+        for document in documents:
+            print_schedule(document)
     return DONE
 
 

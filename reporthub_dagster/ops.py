@@ -16,6 +16,7 @@ from reporthub_dagster import attempt, run_metadata
 from reporthub_dagster.delivering import Deliverer, DeliveryOutcome
 from reporthub_dagster.planning import (
     ReportRequest,
+    instant_from_context,
     parse_deliver,
     plan_report,
     window_from_json,
@@ -208,6 +209,8 @@ def _request(config: ReportRunConfig, execution: Execution) -> ReportRequest:
         deliver=parse_deliver(config.deliver),
         executed_by=execution.executed_by,
         window=window_from_json(execution.context.get("time_range")),
+        slot=instant_from_context(execution.context, "slot"),
+        follows=instant_from_context(execution.context, "follows"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
@@ -38,6 +38,8 @@ class ReportRequest:
         start: Text of the window's start in the schedule's zone, or empty.
         end: As `start`.
         window: The window that an earlier attempt decided; it is used as it stands.
+        slot: The due slot that it is for: the window ends there, however late the run starts.
+        follows: End of the window before this one, where that run may not be over; else `last_run_at` says.
     """
 
     config_id: int
@@ -48,6 +50,8 @@ class ReportRequest:
     deliver: Deliver = "all"
     executed_by: str = "dagster"
     window: TimeWindow | None = None
+    slot: datetime | None = None
+    follows: datetime | None = None
 
 
 def parse_deliver(text: str) -> Deliver:
@@ -182,6 +186,18 @@ def window_from_json(document: Any) -> TimeWindow | None:
         return None
 
 
+def slot_context(slot: datetime, follows: datetime | None = None) -> dict[str, Any]:
+    """What `execution_context` of a scheduled execution begins with."""
+    context = {"slot": slot.isoformat()}
+    return {**context, "follows": follows.isoformat()} if follows else context
+
+
+def instant_from_context(context: Mapping[str, Any], key: str) -> datetime | None:
+    """A moment that `slot_context` wrote, or None where there is none."""
+    text = context.get(key)
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
+
+
 def _schedule_of(repository: Repository, request: ReportRequest) -> Schedule | None:
     if request.schedule_id is None:
         return None
@@ -206,7 +222,14 @@ def _window(
         start = parse_instant(request.start, timezone) if request.start else None
         end = parse_instant(request.end, timezone) if request.end else None
         return decide_window(
-            now=now, schedule=schedule, start=start, end=end, default_timezone=default_timezone
+            now=now,
+            schedule=replace(schedule, last_run_at=request.follows)
+            if schedule and request.follows
+            else schedule,
+            slot=request.slot,
+            start=start,
+            end=end,
+            default_timezone=default_timezone,
         )
 
 

@@ -30,6 +30,11 @@ class HubDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
             self._hub = None
 
     @property
+    def hub(self) -> Hub:
+        """The database itself."""
+        return self._connected()
+
+    @property
     def repository(self) -> Repository:
         """What people configured."""
         return Repository(self._connected())

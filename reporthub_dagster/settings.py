@@ -12,6 +12,17 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from sqlalchemy import URL
 
 from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.schedule_policy import (
+    MOST_GRACE_MINUTES,
+    MOST_JITTER_SECONDS,
+    CatchUp,
+    Overlap,
+    SchedulePolicy,
+)
+
+CHECK_INTERVAL = "SCHEDULER_CHECK_INTERVAL_SECONDS"
+_LEAST_INTERVAL_SECONDS = 5
+"""How often Dagster's daemon looks at its sensors; asking for more is asking for this."""
 
 
 class Settings(BaseModel):
@@ -43,6 +54,13 @@ class Settings(BaseModel):
     smtp_use_tls: bool = Field(True, alias="SMTP_USE_TLS")
     smtp_ca_file: Path | None = Field(None, alias="REPORTHUB_SMTP_CA_FILE")
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
+    check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)
+    catch_up: CatchUp = Field("latest", alias="REPORTHUB_CATCH_UP")
+    misfire_grace_minutes: int = Field(
+        60, alias="REPORTHUB_MISFIRE_GRACE_MINUTES", ge=0, le=MOST_GRACE_MINUTES
+    )
+    overlap: Overlap = Field("queue", alias="REPORTHUB_OVERLAP")
+    jitter_seconds: int = Field(0, alias="REPORTHUB_JITTER_SECONDS", ge=0, le=MOST_JITTER_SECONDS)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -94,6 +112,21 @@ class Settings(BaseModel):
     def hub_zone(self) -> ZoneInfo:
         """Zone of the wall times in the shared database."""
         return ZoneInfo(self.db_timezone)
+
+    @property
+    def schedule_policy(self) -> SchedulePolicy:
+        """What holds for reports that say nothing in `parameters.schedule`."""
+        return SchedulePolicy(
+            catch_up=self.catch_up,
+            misfire_grace_minutes=self.misfire_grace_minutes,
+            overlap=self.overlap,
+            jitter_seconds=self.jitter_seconds,
+        )
+
+    @property
+    def sensor_interval_seconds(self) -> int:
+        """Seconds between two ticks of the scheduler."""
+        return max(self.check_interval_seconds, _LEAST_INTERVAL_SECONDS)
 
     @property
     def output_folder(self) -> Path:

@@ -322,3 +322,44 @@ def test_preview_prints_json_whatever_the_values_are(world: World) -> None:
 
 def sleeping(server: MariaDBServer) -> bool:
     return any("SLEEP" in statement for statement in server.statements())
+
+
+@on_sqlite
+def test_schedules_shows_the_fates_and_the_next_slots_in_both_zones(world: World) -> None:
+    world.go.execute("UPDATE report_schedules SET timezone = 'Asia/Jakarta'")
+    world.go.insert("report_schedules", id=2, config_id=1, cron_expression="61 * * * *", timezone="UTC")
+    for slot, state, reason in (("01", "coalesced", "into the slot of x"), ("02", "launched", None)):
+        world.go.insert(
+            "reporthub_slots",
+            schedule_id=1,
+            slot=f"2025-01-{slot} 18:00:00",
+            state=state,
+            reason=reason,
+            decided_at="2025-01-03 00:00:00",
+        )
+    result = reporthub("schedules", "--next", "2", "--json")
+    assert result.exit_code == 0, result.output
+    good, broken = document(result)["schedules"]
+    assert [(fate["local"], fate["state"]) for fate in good["last"]] == [
+        ("2025-01-03T01:00:00+07:00", "launched"),
+        ("2025-01-02T01:00:00+07:00", "coalesced"),
+    ]
+    assert [slot["local"][10:] for slot in good["next"]] == ["T01:00:00+07:00"] * 2
+    assert [slot["utc"][10:] for slot in good["next"]] == ["T18:00:00+00:00"] * 2
+    assert (good["error"], good["policy"]["catch_up"]) == (None, "latest")
+    assert "minute takes 0-59" in broken["error"]
+    assert broken["next"] == []
+    lines = reporthub("schedules").stdout.splitlines()
+    assert lines[0] == "schedule 1: Sales, 0 1 * * * Asia/Jakarta"
+    assert "  coalesced  Thu 2025-01-02 01:00 (2025-01-01 18:00 UTC)  into the slot of x" in lines
+    assert any(line.startswith("  error      report_schedules 2, column cron_expression") for line in lines)
+
+
+@on_sqlite
+def test_check_finds_a_broken_policy(world: World) -> None:
+    world.go.execute("""UPDATE report_configs SET parameters = '{"schedule": {"overlap": "wait"}}'""")
+    result = reporthub("check", "--json")
+    assert result.exit_code == 1
+    texts = [finding["text"] for finding in document(result)["findings"]]
+    (text,) = [text for text in texts if "schedule.overlap" in text]
+    assert text.startswith("report_configs 1, column parameters.schedule.overlap: not valid (value 'wait')")

@@ -39,6 +39,9 @@ def test_an_empty_value_is_not_set() -> None:
         ("DB_TIMEZONE", "Mars/Base"),
         ("SCHEDULER_TIMEZONE", "local"),
         ("SMTP_USE_TLS", "perhaps"),
+        ("REPORTHUB_CATCH_UP", "never"),
+        ("REPORTHUB_OVERLAP", "wait"),
+        ("SCHEDULER_CHECK_INTERVAL_SECONDS", "0"),
     ],
 )
 def test_a_wrong_value_names_its_setting(name: str, value: str) -> None:
@@ -55,3 +58,13 @@ def test_secrets_are_not_shown() -> None:
         }
     )
     assert "canary-7731" not in repr(settings)
+
+
+def test_the_scheduler_ticks_no_faster_than_dagster_can() -> None:
+    assert Settings.load({"SCHEDULER_CHECK_INTERVAL_SECONDS": "1"}).sensor_interval_seconds == 5
+    assert Settings.load({"SCHEDULER_CHECK_INTERVAL_SECONDS": "60"}).sensor_interval_seconds == 60
+
+
+def test_the_policy_of_reports_that_say_nothing_comes_from_the_environment() -> None:
+    policy = Settings.load({"REPORTHUB_CATCH_UP": "all", "REPORTHUB_JITTER_SECONDS": "30"}).schedule_policy
+    assert (policy.catch_up, policy.overlap, policy.jitter_seconds) == ("all", "queue", 30)

@@ -1,0 +1,73 @@
+"""The sensor that keeps schedules: it asks `scheduling` and passes the answer on to Dagster."""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import dagster as dg
+
+from reporthub_dagster.db.clock import database_now
+from reporthub_dagster.jobs import execute_report
+from reporthub_dagster.launching import Launch
+from reporthub_dagster.resources import HubDatabase
+from reporthub_dagster.scheduling import Scheduler
+from reporthub_dagster.settings import CHECK_INTERVAL, Settings
+
+_NOT_STARTED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+]
+_MOST_ASKED = 100
+
+
+@dg.sensor(
+    # By name: of a sensor that holds its job Dagster 1.13 makes a copy, and warns of its own beta parameter.
+    job_name=execute_report.name,
+    name="report_schedule_sensor",
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    # The one setting that Dagster needs when it loads the definitions.
+    minimum_interval_seconds=Settings.load(
+        {CHECK_INTERVAL: os.environ.get(CHECK_INTERVAL, "")}
+    ).sensor_interval_seconds,
+    description="Due slots of report_schedules and queued rows of report_executions become runs.",
+)
+def report_schedule_sensor(
+    context: dg.SensorEvaluationContext, hub: HubDatabase
+) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Runs for everything that is due or queued; the fault of one schedule stops no other."""
+    scheduler = Scheduler(hub.hub, Settings.load().schedule_policy)
+    outcome = scheduler.tick(
+        database_now(hub.hub), lambda execution_ids: _in_flight(context.instance, execution_ids)
+    )
+    context.log.info(outcome.message)
+    if not outcome.launches:
+        yield dg.SkipReason(outcome.message)
+    for launch in outcome.launches:
+        yield _request(launch)
+
+
+def _request(launch: Launch) -> dg.RunRequest:
+    tags = {
+        "reporthub/execution_id": launch.execution_id,
+        "reporthub/config_id": str(launch.config_id),
+        "reporthub/datasource_id": str(launch.datasource_id),
+        "reporthub/executed_by": launch.executed_by,
+    }
+    if launch.schedule_id is not None:
+        tags["reporthub/schedule_id"] = str(launch.schedule_id)
+    config = {"execution_id": launch.execution_id}
+    return dg.RunRequest(
+        run_key=launch.run_key, run_config={"ops": {"compute_time_range": {"config": config}}}, tags=tags
+    )
+
+
+def _in_flight(instance: dg.DagsterInstance, execution_ids: Sequence[str]) -> set[str]:
+    """The executions that have a run which has not started: it waits for its turn, or for a worker."""
+    found = set()
+    for start in range(0, len(execution_ids), _MOST_ASKED):
+        portion = list(execution_ids[start : start + _MOST_ASKED])
+        runs = instance.get_runs(
+            dg.RunsFilter(statuses=_NOT_STARTED, tags={"reporthub/execution_id": portion})
+        )
+        found |= {run.tags["reporthub/execution_id"] for run in runs}
+    return found
