@@ -12,7 +12,7 @@ from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.destinations.base import DestinationSettings
 from reporthub_dagster.planning import ReportRequest, instant_from_context, plan_report
-from reporthub_dagster.reporting.records import RenderedFile, TimeWindow
+from reporthub_dagster.reporting.records import RenderedFile, ReportPlan, TimeWindow
 from reporthub_dagster.reporting.schedule_policy import SchedulePolicy
 from reporthub_dagster.scheduling import Scheduler, TickOutcome
 from reporthub_dagster_tests.go_api import GoApi
@@ -75,7 +75,7 @@ class Days:
             row=row,
         )
 
-    def begin(self, execution_id: str, run: str = "run") -> tuple[Claim, TimeWindow]:
+    def begin(self, execution_id: str, run: str = "run") -> tuple[Claim, ReportPlan]:
         """What the first op does: claim, then decide the window."""
         executions = Executions(self.hub)
         execution = executions.find(execution_id)
@@ -99,19 +99,17 @@ class Days:
             default_timezone="UTC",
             destinations=DestinationSettings(),
         )
-        return claim, plan.window
+        return claim, plan
 
-    def end(self, claim: Claim, window: TimeWindow, outcome: Outcome = "completed") -> None:
+    def end(self, claim: Claim, plan: ReportPlan, outcome: Outcome = "completed") -> None:
         """What the last ops do: the file, if it was made, and the outcome."""
         executions = Executions(self.hub)
-        found = executions.find(claim.execution_id)
-        assert found is not None
         if outcome == "completed":
-            executions.file_done(claim, FILE, {}, schedule_id=found.schedule_id, window=window)
+            executions.file_done(claim, FILE, plan)
         executions.finish(claim, outcome, at=self.now)
 
     def run(self, execution_id: str, outcome: Outcome = "completed") -> TimeWindow:
         """A whole run; its window."""
-        claim, window = self.begin(execution_id)
-        self.end(claim, window, outcome)
-        return window
+        claim, plan = self.begin(execution_id)
+        self.end(claim, plan, outcome)
+        return plan.window

@@ -131,9 +131,9 @@ def test_all_runs_the_missed_slots_one_after_the_other(days: Days) -> None:
 
 
 def test_overlap_queue_waits_for_the_earlier_execution(seen: Days) -> None:
-    claim, window = seen.begin(seen.tick(HOUR).launches[0].execution_id)
+    claim, plan = seen.begin(seen.tick(HOUR).launches[0].execution_id)
     assert seen.tick(HOUR).launches == ()
-    seen.end(claim, window)
+    seen.end(claim, plan)
     (launch,) = seen.tick().launches
     assert seen.run(launch.execution_id).start == MORNING + HOUR
 
@@ -164,10 +164,10 @@ def test_what_another_program_left_running_long_ago_holds_nothing_back(seen: Day
 def test_overlap_skip_leaves_the_slot_out_and_the_next_one_reaches_back(days: Days) -> None:
     days.schedule(1, overlap="skip")
     days.tick()
-    claim, window = days.begin(days.tick(HOUR).launches[0].execution_id)
+    claim, plan = days.begin(days.tick(HOUR).launches[0].execution_id)
     outcome = days.tick(HOUR)
     assert "1 skipped: overlap: an earlier execution is not over, schedule 1" in outcome.message
-    days.end(claim, window)
+    days.end(claim, plan)
     (launch,) = days.tick(HOUR).launches
     assert days.fates() == [("09:00", "launched"), ("10:00", "skipped"), ("11:00", "launched")]
     assert days.run(launch.execution_id).start == MORNING + HOUR
@@ -178,7 +178,7 @@ def test_overlap_allow_runs_side_by_side_in_windows_that_do_not_overlap(days: Da
     days.tick()
     (first, second, third) = (days.tick(HOUR, in_flight=set).launches[0].execution_id for _ in range(3))
     claim, late = days.begin(first)
-    windows = [days.run(third), days.run(second), late]
+    windows = [days.run(third), days.run(second), late.window]
     days.end(claim, late)
     hours = [MORNING + count * HOUR for count in range(4)]
     assert sorted((one.start, one.end) for one in windows) == list(pairwise(hours))
@@ -351,10 +351,10 @@ def test_a_status_column_without_queued_still_runs_each_slot_once(mariadb_databa
     assert days.tick(30 * SECOND).launches == ()
     (again,) = days.tick(31 * SECOND).launches
     assert (again.execution_id, again.attempt) == (launch.execution_id, 2)
-    claim, window = days.begin(launch.execution_id)
-    assert window.end == MORNING + HOUR
+    claim, plan = days.begin(launch.execution_id)
+    assert plan.window.end == MORNING + HOUR
     assert days.tick(HOUR).launches == ()
-    days.end(claim, window)
+    days.end(claim, plan)
     assert len(days.tick().launches) == 1
     hub.close()
     go.close()
