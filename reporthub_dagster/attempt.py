@@ -5,35 +5,30 @@ from __future__ import annotations
 import re
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import dagster as dg
 
 from reporthub_dagster.db.executions import Claim, Executions, LostClaimError, Outcome
+from reporthub_dagster.db.leases import GIVEN_UP_RUNS, Holder
+from reporthub_dagster.heartbeat import Heartbeat, beating
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
 from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.reporting.redaction import redact, secrets_of_url
+from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.settings import Settings
 
 RETRIES = 2
-"""Further tries within an op, for what may work a moment later."""
+"""Further tries within a run, for what may work a moment later: a database that restarts."""
 RETRY_PAUSE_SECONDS = 5.0
 
 T = TypeVar("T")
 
 _ID = re.compile(r"[0-9A-Za-z-]{1,36}")
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """An op at work: its claim, and the metadata that Dagster shows if it fails."""
-
-    claim: Claim
-    metadata: dict[str, Any] = field(default_factory=dict)
 
 
 def execution_id_of(context: dg.OpExecutionContext, asked: str) -> str:
@@ -49,21 +44,51 @@ def execution_id_of(context: dg.OpExecutionContext, asked: str) -> str:
     return asked or context.run.root_run_id or context.run_id
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """An op at work on an execution.
+
+    Attributes:
+        claim: The right to.
+        heart: Says that the run lives; knows when the claim was lost.
+        metadata: Shown with the failure, if there is one.
+    """
+
+    claim: Claim
+    heart: Heartbeat
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
 def claim_execution(
-    context: dg.OpExecutionContext, executions: Executions, execution: Execution
+    context: dg.OpExecutionContext,
+    hub: HubDatabase,
+    execution: Execution,
+    remember: Mapping[str, Any] | None = None,
 ) -> Claim | None:
-    """The right to work on an execution; None, with the reason logged, when this run has nothing to do."""
-    holder = executions.holder(execution.id)
-    if holder is not None and holder.run_id == context.run_id and execution.status == "running":
-        return holder
+    """The right to work on an execution; None, with the reason logged, when this run has nothing to do.
+
+    Args:
+        context: Of the op.
+        hub: The shared database.
+        execution: As it was found.
+        remember: Keys to merge into its context with the claim.
+    """
+    holder = hub.leases.holder(execution.id)
+    if holder is not None and holder.claim.run_id == context.run_id and execution.status == "running":
+        return holder.claim
     reason = _reason_to_leave(context, execution, holder)
     if reason is None:
-        claim = executions.claim(
+        claim = hub.executions.claim(
             execution.id,
             context.run_id,
-            after=holder,
+            after=holder.claim if holder else None,
             from_status=execution.status,
             at=datetime.now(UTC),
+            context={
+                **(remember or {}),
+                "dagster_run_id": context.run_id,
+                GIVEN_UP_RUNS: _given_up(execution, holder),
+            },
         )
         if claim is not None:
             return claim
@@ -72,58 +97,87 @@ def claim_execution(
     return None
 
 
-def held_claim(context: dg.OpExecutionContext, executions: Executions, execution_id: str) -> Claim:
+def held_claim(context: dg.OpExecutionContext, hub: HubDatabase, execution_id: str) -> Claim:
     """The claim of this run; a retry from failure takes its execution over first.
 
     Raises:
         LostClaimError: Another run works on the execution, or it has ended.
     """
-    holder = executions.holder(execution_id)
-    if holder is not None and holder.run_id == context.run_id:
-        return holder
-    execution = executions.find(execution_id)
-    claim = claim_execution(context, executions, execution) if execution else None
+    holder = hub.leases.holder(execution_id)
+    if holder is not None and holder.claim.run_id == context.run_id:
+        return holder.claim
+    execution = hub.executions.find(execution_id)
+    claim = claim_execution(context, hub, execution) if execution else None
     if claim is None:
         raise LostClaimError(f"execution {execution_id} is not this run's to work on")
     return claim
 
 
 @contextmanager
-def working_on(context: dg.OpExecutionContext, executions: Executions, execution_id: str) -> Iterator[Work]:
-    """Hold the claim on an execution for an op; see `outcome_of_failure` for what goes wrong.
+def at_work(
+    context: dg.OpExecutionContext,
+    hub: HubDatabase,
+    execution_id: str,
+    claim: Claim | None = None,
+    *,
+    retries: int = RETRIES,
+) -> Iterator[Work]:
+    """Work on an execution with a beating heart; what goes wrong becomes its outcome.
+
+    Dagster is told in one redacted line. A transient error asks it for another try first.
+
+    Args:
+        context: Of the op.
+        hub: The shared database.
+        execution_id: The execution.
+        claim: The claim, where the caller has just taken it.
+        retries: Further tries of the op.
 
     Raises:
-        dagster.Failure: In place of what was raised.
+        dagster.Failure, dagster.RetryRequested: In place of what was raised.
     """
+    with telling(context):
+        held = claim or patiently(context, lambda: held_claim(context, hub, execution_id))
+    metadata: dict[str, Any] = {}
     try:
-        claim = patiently(context, lambda: held_claim(context, executions, execution_id))
-    except ReportHubError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
-    with outcome_of_failure(context, executions, claim) as work:
-        yield work
+        with beating(hub.leases, held) as heart:
+            yield Work(held, heart, metadata)
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+        _finish(context, hub.executions, held, "cancelled", "cancelled by a person")
+        raise
+    except LostClaimError as error:
+        _give_back(context, error)
+    except Exception as error:  # noqa: BLE001 - the boundary: what nobody foresaw must still close the row
+        if isinstance(error, TransientError) and context.retry_number < retries:
+            _give_back(context, error)
+        told = _told(context, error)
+        _finish(context, hub.executions, held, "failed", str(told), kind=type(told).__name__)
+        raise dg.Failure(str(told), metadata=metadata, allow_retries=False) from None
 
 
 @contextmanager
-def outcome_of_failure(
-    context: dg.OpExecutionContext, executions: Executions, claim: Claim
-) -> Iterator[Work]:
-    """Write what goes wrong in an op to its execution, and tell Dagster in one redacted line.
+def telling(context: dg.OpExecutionContext) -> Iterator[None]:
+    """Tell Dagster what goes wrong while this run has no claim yet, and so no outcome to write.
 
     Raises:
-        dagster.Failure: In place of what was raised.
+        dagster.Failure, dagster.RetryRequested: In place of what was raised.
     """
-    work = Work(claim)
     try:
-        yield work
-    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
-        _finish(context, executions, claim, "cancelled", "cancelled by a person")
-        raise
-    except LostClaimError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
-    except Exception as error:  # noqa: BLE001 - the boundary: what nobody foresaw must still close the row
-        told = _told(context, error)
-        _finish(context, executions, claim, "failed", str(told), kind=type(told).__name__)
-        raise dg.Failure(str(told), metadata=work.metadata, allow_retries=False) from None
+        yield
+    except ReportHubError as error:
+        _give_back(context, error)
+
+
+def _give_back(context: dg.OpExecutionContext, error: ReportHubError) -> NoReturn:
+    """End the op without an outcome: it is tried again, or somebody else writes it.
+
+    Raises:
+        dagster.Failure, dagster.RetryRequested: Always one of them.
+    """
+    if isinstance(error, TransientError) and context.retry_number < RETRIES:
+        context.log.warning(f"Trying again in {RETRY_PAUSE_SECONDS} s: {error}")
+        raise dg.RetryRequested(RETRIES, RETRY_PAUSE_SECONDS) from None
+    raise dg.Failure(str(error), allow_retries=False) from None
 
 
 def patiently(context: dg.OpExecutionContext, action: Callable[[], T]) -> T:
@@ -152,7 +206,7 @@ def _told(context: dg.OpExecutionContext, error: Exception) -> Exception:
         return ConfigurationError(
             f"the output folder cannot be written:{place}: {error.strerror}", column="REPORT_OUTPUT_PATH"
         )
-    secrets = _environment_secrets()
+    secrets = environment_secrets()
     stack = redact("".join(traceback.format_exception(error)), secrets)
     context.log.error(stack)
     words = redact(f"internal error, please report it: {type(error).__name__}: {error}", secrets)
@@ -160,21 +214,33 @@ def _told(context: dg.OpExecutionContext, error: Exception) -> Exception:
 
 
 def _reason_to_leave(
-    context: dg.OpExecutionContext, execution: Execution, holder: Claim | None
+    context: dg.OpExecutionContext, execution: Execution, holder: Holder | None
 ) -> str | None:
     """Why this run may not work on an execution; None when it may."""
     if execution.status == "completed":
         return "it is completed"
-    if holder is not None and holder.run_id != context.run_id:
-        run = context.instance.get_run_by_id(holder.run_id)
-        if run is None:
-            return f"run {holder.run_id}, which this Dagster instance does not know, works on it"
-        if not run.is_finished:
-            return f"run {holder.run_id} works on it"
+    if context.run_id in execution.context.get(GIVEN_UP_RUNS, ()):
+        return "this run has been given up"
+    if holder is not None and _is_at_work(context, holder):
+        return f"run {holder.claim.run_id} works on it"
     is_retry = context.run.parent_run_id is not None
     if execution.status in {"failed", "cancelled"} and not is_retry:
         return f"it has {execution.status}; re-execute its run to try again"
     return None
+
+
+def _given_up(execution: Execution, holder: Holder | None) -> list[str]:
+    """The runs that must not come back, now that this one takes over."""
+    earlier = list(execution.context.get(GIVEN_UP_RUNS, ()))
+    return earlier if holder is None or holder.is_nobody else [*earlier, holder.claim.run_id]
+
+
+def _is_at_work(context: dg.OpExecutionContext, holder: Holder) -> bool:
+    """Whether another run lives: it has a heartbeat, and Dagster does not know that it has ended."""
+    if holder.is_nobody or holder.silent or holder.claim.run_id == context.run_id:
+        return False
+    run = context.instance.get_run_by_id(holder.claim.run_id)
+    return run is None or not run.is_finished
 
 
 def _finish(
@@ -198,7 +264,8 @@ def _finish(
         context.log.error(line)  # noqa: TRY400 - the line says all; a stack would add nothing
 
 
-def _environment_secrets() -> frozenset[str]:
+def environment_secrets() -> frozenset[str]:
+    """Texts of the environment that no log and no row may show."""
     settings = Settings.load()
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
     return secrets_of_url(settings.hub_url) | ({password} if password else set())

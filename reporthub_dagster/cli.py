@@ -22,7 +22,6 @@ from dotenv import load_dotenv
 
 from reporthub_dagster import output
 from reporthub_dagster.checking import Checker
-from reporthub_dagster.db.clock import database_now
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.queue import ExecutionQueue
@@ -243,7 +242,7 @@ def schedules(ahead: int, as_json: bool) -> int:
     settings = Settings.load()
     hub = _hub(settings)
     slots = Slots(hub, ExecutionQueue(hub).waiting_status)
-    timetable = Timetable(Repository(hub), slots, settings.schedule_policy, database_now(hub), ahead)
+    timetable = Timetable(Repository(hub), slots, settings.schedule_policy, hub.now(), ahead)
     documents = list(timetable.documents())
     if as_json:
         _print_json({"schedules": documents})

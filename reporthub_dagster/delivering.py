@@ -18,6 +18,7 @@ from reporthub_dagster.reporting.errors import ConfigurationError, PermanentErro
 from reporthub_dagster.reporting.records import DeliveryReceipt, RenderedFile, ReportPlan
 from reporthub_dagster.reporting.template_values import texts_of
 
+_LOST = "an earlier attempt may have sent it: it is not sent again, ask the recipient"
 RETRIES = 2
 """Further attempts within a run, for what may work a moment later."""
 BACKOFF_SECONDS = 2.0
@@ -56,6 +57,7 @@ class Deliverer:
 
     Attributes:
         claim: Checked before each send: a run that was taken over sends nothing.
+        check: Raises when the run has lost its heart or its claim; asked before each send, too.
         say: Receives one line of progress.
         tolerate: Receives warnings before anything is sent; raises where they are not tolerated.
         pause: Waits for a number of seconds between attempts.
@@ -70,6 +72,7 @@ class Deliverer:
     settings: DestinationSettings
     say: Callable[[str], object]
     tolerate: Callable[[Iterable[str]], object] = lambda _: None
+    check: Callable[[], None] = lambda: None
     pause: Callable[[float], None] = time.sleep
 
     def deliver(self, delivery_id: int) -> DeliveryOutcome:
@@ -92,10 +95,12 @@ class Deliverer:
             self.logs.close(self.logs.open(attempt), attempt, AttemptOutcome(now, {}, error=str(error)))
             raise
         wanted = [name for name in destination.recipients() if is_wanted(self.plan.deliver, name)]
-        already = tuple(name for name in wanted if name in history.reached)
-        due = [name for name in wanted if name not in history.reached]
+        already = tuple(name for name in wanted if name in history.sent)
+        lost = () if destination.repeatable else tuple(name for name in wanted if name in history.unknown)
+        due = [name for name in wanted if name not in {*already, *lost}]
+        unknown = tuple(DeliveryReceipt(delivery_id, name, "unknown", _LOST, now) for name in lost)
         receipts = self._attempts(destination, parcel, due, history.attempts)
-        return DeliveryOutcome(delivery.id, delivery.name, delivery.method, receipts, already)
+        return DeliveryOutcome(delivery.id, delivery.name, delivery.method, (*unknown, *receipts), already)
 
     def _attempts(
         self, destination: Destination, parcel: Parcel, due: list[str], earlier: int
@@ -110,12 +115,15 @@ class Deliverer:
             now = datetime.now(UTC)
             attempt = self._attempt(destination.delivery.id, earlier + number + 1, now, len(due))
             row = self.logs.open(attempt)
+            progress: dict[str, DeliveryReceipt | None] = {}
             try:
-                receipts = self._send(row, destination, parcel, due)
+                self._send(row, destination, parcel, due, progress)
             except BaseException:
                 with suppress(ReportHubError):  # what is left open is closed by whoever comes next
+                    self.logs.note(row, progress)
                     self.logs.settle(row, datetime.now(UTC))
                 raise
+            receipts = {name: receipt for name, receipt in progress.items() if receipt is not None}
             last |= receipts
             due = [name for name, receipt in receipts.items() if receipt.state == "retry"]
             will_retry = bool(due) and number < retries
@@ -123,21 +131,26 @@ class Deliverer:
         return tuple(last.values())
 
     def _send(
-        self, row: int, destination: Destination, parcel: Parcel, due: list[str]
-    ) -> dict[str, DeliveryReceipt]:
-        """One attempt.
+        self,
+        row: int,
+        destination: Destination,
+        parcel: Parcel,
+        due: list[str],
+        progress: dict[str, DeliveryReceipt | None],
+    ) -> None:
+        """One attempt; `progress` gets the receipts, and None for the one to whom the file is on its way.
 
         The log knows to whom the file goes before its first byte leaves: a run that dies here leaves the
         state `sending`, and nobody in that state is sent to again.
         """
-        receipts: dict[str, DeliveryReceipt] = {}
         with closing(destination.send(parcel, due)) as sending:
             for recipient in due:
+                self.check()
                 self.executions.require(self.claim)
-                self.logs.note(row, {**receipts, recipient: None})
-                receipt = receipts[recipient] = next(sending)
+                self.logs.note(row, {**progress, recipient: None})
+                progress[recipient] = None
+                receipt = progress[recipient] = next(sending)
                 self.say(f"{destination.method} to {recipient}: {receipt.state}: {receipt.detail}")
-        return receipts
 
     def _attempt(self, delivery_id: int, number: int, started: datetime, count: int) -> DeliveryAttempt:
         return DeliveryAttempt(

@@ -6,14 +6,16 @@ plan, so that a run that died anywhere can be run again from there.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 
 from reporthub_dagster import attempt, run_metadata
+from reporthub_dagster.db.leases import LAUNCH
 from reporthub_dagster.delivering import Deliverer, DeliveryOutcome
+from reporthub_dagster.heartbeat import Heartbeat
 from reporthub_dagster.planning import (
     ReportRequest,
     instant_from_context,
@@ -23,7 +25,7 @@ from reporthub_dagster.planning import (
     window_to_json,
 )
 from reporthub_dagster.producing import read_rows, write_file
-from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
+from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
 from reporthub_dagster.run_config import ReportRunConfig
@@ -37,27 +39,24 @@ def compute_time_range(
     context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase, mailer: Mailer
 ) -> Iterator[dg.Output[ReportPlan]]:
     """Claim the execution, load its report, fix the window; yields nothing when there is nothing to do."""
-    try:
+    with attempt.telling(context):
         execution = attempt.patiently(context, lambda: _open_execution(context, config, hub))
-        claim = attempt.patiently(
-            context, lambda: attempt.claim_execution(context, hub.executions, execution)
-        )
-    except ReportHubError as error:
-        raise dg.Failure(str(error), allow_retries=False) from None
+        launch = _launch(config, execution)
+        remember = {LAUNCH: launch, "warnings": []}
+        claim = attempt.patiently(context, lambda: attempt.claim_execution(context, hub, execution, remember))
     if claim is None:
         return
-    with attempt.outcome_of_failure(context, hub.executions, claim) as work:
+    with attempt.at_work(context, hub, execution.id, claim) as work:
         context.instance.add_run_tags(context.run_id, _tags(execution))
-        hub.executions.remember(claim, {"dagster_run_id": context.run_id, "warnings": []})
         plan = plan_report(
             hub.repository,
-            _request(config, execution),
+            _request(launch, execution),
             execution_id=execution.id,
             now=datetime.now(UTC),
             default_timezone=Settings.load().default_timezone,
             destinations=mailer.settings(),
         )
-        hub.executions.remember(claim, _plan_context(plan))
+        hub.executions.remember(work.claim, _plan_context(plan))
         context.log.info(f"{plan.report_name}: window {run_metadata.window_text(plan.window)}")
         _tolerate(context, hub, work, plan.warnings)
         metadata = run_metadata.of_plan(plan)
@@ -70,14 +69,15 @@ def run_query(
 ) -> dg.Output[QueryResult]:
     """Stream the query's rows into the spool, the one copy that every format and every retry reads."""
     folder = store.folder(plan.execution_id)
-    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
-        progress = _progress(context)
+    with attempt.at_work(context, hub, plan.execution_id, retries=0) as work:
+        progress = _progress(context, work.heart)
         longest = Settings.load().query_timeout_seconds or math.inf
         rows = attempt.patiently(
             context,
             lambda: read_rows(plan, hub.repository, folder, progress, longest_seconds=longest),
         )
-        hub.executions.query_done(work.claim, rows.result, rows.context())
+        work.heart.check()
+        attempt.patiently(context, lambda: hub.executions.query_done(work.claim, rows.result, rows.context()))
         origin = "an earlier attempt had read them" if rows.reused else f"{rows.result.query_ms:,} ms"
         context.log.info(f"{rows.result.row_count:,} rows from {rows.source.name} ({origin})")
         if rows.result.truncated:
@@ -95,7 +95,7 @@ def render_file(
     store: OutputStore,
 ) -> dg.Output[RenderedFile]:
     """Write the report's file from the spool, whole or not at all."""
-    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
+    with attempt.at_work(context, hub, plan.execution_id) as work:
         file = write_file(plan, result, store.folder(plan.execution_id))
         _tolerate(context, hub, work, file.warnings)
         hub.executions.file_done(work.claim, file, plan)
@@ -108,7 +108,7 @@ def fan_out_deliveries(
     context: dg.OpExecutionContext, plan: ReportPlan, file: RenderedFile, hub: HubDatabase
 ) -> Iterator[dg.DynamicOutput[int]]:
     """One branch per active delivery of the report."""
-    with attempt.working_on(context, hub.executions, plan.execution_id):
+    with attempt.at_work(context, hub, plan.execution_id):
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
     if plan.deliver == "none":
         context.log.info(f"Nothing is delivered, as asked; the file is {file.path}")
@@ -127,7 +127,7 @@ def deliver(
     mailer: Mailer,
 ) -> dg.Output[DeliveryOutcome]:
     """Send the file to one delivery's recipients; a failure is this branch's own, the others go on."""
-    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
+    with attempt.at_work(context, hub, plan.execution_id) as work:
         deliverer = Deliverer(
             repository=hub.repository,
             executions=hub.executions,
@@ -137,6 +137,7 @@ def deliver(
             file=file,
             settings=mailer.settings(),
             say=context.log.info,
+            check=work.heart.check,
             tolerate=lambda warnings: _tolerate(context, hub, work, warnings),
         )
         outcome = deliverer.deliver(delivery_id)
@@ -157,7 +158,7 @@ def finish_execution(
     hub: HubDatabase,
 ) -> None:
     """Close the execution; this op runs only when everything wanted has been delivered."""
-    with attempt.working_on(context, hub.executions, plan.execution_id) as work:
+    with attempt.at_work(context, hub, plan.execution_id) as work:
         summary = (
             run_metadata.of_deliveries(outcomes) | run_metadata.of_file(file) | run_metadata.of_plan(plan)
         )
@@ -189,6 +190,7 @@ def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub
             schedule_id=schedule_id,
             executed_by=config.executed_by,
             at=datetime.now(UTC),
+            context={LAUNCH: _launch_of(config)},
         )
     if config.config_id not in {0, found.config_id}:
         raise ConfigurationError(
@@ -199,14 +201,26 @@ def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub
     return found
 
 
-def _request(config: ReportRunConfig, execution: Execution) -> ReportRequest:
+def _launch(config: ReportRunConfig, execution: Execution) -> Mapping[str, Any]:
+    """What is asked for: a launch that names only an execution goes on with what its first launch said."""
+    said = execution.context.get(LAUNCH)
+    if config.execution_id and not config.config_id and isinstance(said, Mapping):
+        return said
+    return _launch_of(config)
+
+
+def _launch_of(config: ReportRunConfig) -> dict[str, Any]:
+    return {name: getattr(config, name) for name in ("start", "end", "parameters", "deliver")}
+
+
+def _request(launch: Mapping[str, Any], execution: Execution) -> ReportRequest:
     return ReportRequest(
         config_id=execution.config_id,
         schedule_id=execution.schedule_id,
-        start=config.start,
-        end=config.end,
-        parameters=config.parameters,
-        deliver=parse_deliver(config.deliver),
+        start=launch["start"],
+        end=launch["end"],
+        parameters=launch["parameters"],
+        deliver=parse_deliver(launch["deliver"]),
         executed_by=execution.executed_by,
         window=window_from_json(execution.context.get("time_range")),
         slot=instant_from_context(execution.context, "slot"),
@@ -250,12 +264,13 @@ def _tolerate(
             raise ConfigurationError("; ".join(told), valid="REPORTHUB_STRICT=false lets the report go out")
 
 
-def _progress(context: dg.OpExecutionContext) -> Callable[[int], None]:
-    """A listener that logs the rows so far, every few seconds."""
+def _progress(context: dg.OpExecutionContext, heart: Heartbeat) -> Callable[[int], None]:
+    """A listener that logs the rows so far, every few seconds, and stops a run that was taken over."""
     last = time.monotonic()
 
     def tell(rows: int) -> None:
         nonlocal last
+        heart.check()
         if time.monotonic() - last >= PROGRESS_SECONDS:
             last = time.monotonic()
             context.log.info(f"{rows:,} rows so far")

@@ -11,6 +11,7 @@ from pydantic import PrivateAttr
 
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
 from reporthub_dagster.db.executions import Executions
+from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
@@ -43,6 +44,11 @@ class HubDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
     def executions(self) -> Executions:
         """What became of it."""
         return Executions(self._connected())
+
+    @property
+    def leases(self) -> Leases:
+        """Who works on it."""
+        return Leases(self._connected())
 
     @property
     def delivery_logs(self) -> DeliveryLogs:

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
-from reporthub_dagster.db.clock import database_now
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.launching import Launch
 from reporthub_dagster.resources import HubDatabase
@@ -36,9 +35,7 @@ def report_schedule_sensor(
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Runs for everything that is due or queued; the fault of one schedule stops no other."""
     scheduler = Scheduler(hub.hub, Settings.load().schedule_policy)
-    outcome = scheduler.tick(
-        database_now(hub.hub), lambda execution_ids: _in_flight(context.instance, execution_ids)
-    )
+    outcome = scheduler.tick(hub.hub.now(), lambda execution_ids: _in_flight(context.instance, execution_ids))
     context.log.info(outcome.message)
     if not outcome.launches:
         yield dg.SkipReason(outcome.message)

@@ -53,6 +53,7 @@ class Settings(BaseModel):
     smtp_from_email: str | None = Field(None, alias="SMTP_FROM_EMAIL")
     smtp_use_tls: bool = Field(True, alias="SMTP_USE_TLS")
     smtp_ca_file: Path | None = Field(None, alias="REPORTHUB_SMTP_CA_FILE")
+    crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
     check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)
     catch_up: CatchUp = Field("latest", alias="REPORTHUB_CATCH_UP")

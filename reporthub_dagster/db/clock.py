@@ -1,30 +1,45 @@
-"""The shared database's clock: the one that several schedulers and machines agree on."""
+"""The database's own clock, in UTC: what leases are judged by, whatever the clocks of the machines say."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
+from typing import Any
 
-from reporthub_dagster.db.session import Hub
+from sqlalchemy import DateTime, Float, bindparam
+from sqlalchemy.dialects.mysql import DATETIME
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
 
-_NOW = {
-    "sqlite": "SELECT strftime('%Y-%m-%d %H:%M:%S', 'now')",
-    "mysql": "SELECT CAST(UTC_TIMESTAMP() AS CHAR)",
-    "postgresql": "SELECT to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS')",
-}
+UTC_MOMENT = DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
+"""A moment in UTC. Not a TIMESTAMP: the hub's wall time is ambiguous for an hour every autumn."""
 
 
-def database_now(hub: Hub) -> datetime:
-    """Now by the database's clock, in UTC, whole seconds.
+class utc_ago(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
+    """The moment so many seconds ago, by the database's clock.
 
-    Raises:
-        ConfigurationError, TransientError: As `Hub.begin`.
+    Args:
+        seconds: Zero for now.
     """
-    # As text: what a driver makes of a timestamp depends on the session's zone.
-    with hub.begin() as connection:
-        text = connection.exec_driver_sql(_NOW[_family(hub)]).scalar_one()
-    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+    type = DateTime()
+    inherit_cache = True
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        super().__init__(bindparam("seconds", seconds, type_=Float(), unique=True))
 
 
-def _family(hub: Hub) -> str:
-    name = hub.engine.dialect.name
-    return "mysql" if name == "mariadb" else name
+@compiles(utc_ago)
+def _sqlite(element: utc_ago, compiler: Any, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"strftime('%Y-%m-%d %H:%M:%f', 'now', (-({seconds})) || ' seconds')"
+
+
+@compiles(utc_ago, "mysql", "mariadb")
+def _mysql(element: utc_ago, compiler: Any, **options: Any) -> str:
+    return f"(UTC_TIMESTAMP(6) - INTERVAL {compiler.process(element.clauses, **options)} SECOND)"
+
+
+@compiles(utc_ago, "postgresql")
+def _postgresql(element: utc_ago, compiler: Any, **options: Any) -> str:
+    seconds = compiler.process(element.clauses, **options)
+    return f"(timezone('utc', clock_timestamp()) - make_interval(secs => {seconds}))"

@@ -19,7 +19,6 @@ Progress = Mapping[str, DeliveryReceipt | None]
 """Recipient → its receipt; None for the one to whom the file is on its way."""
 
 _ON_ITS_WAY = "sending"
-_REACHED = {"sent", "unknown", _ON_ITS_WAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +51,13 @@ class DeliveryHistory:
 
     Attributes:
         attempts: How many there were.
-        reached: Recipients who have the file, or may have it (`unknown`, or `sending` when the attempt died):
-            not to be sent to again.
+        sent: Recipients who have the file.
+        unknown: Recipients who may have it: the answer was lost, or the attempt died while sending.
     """
 
     attempts: int
-    reached: frozenset[str]
+    sent: frozenset[str]
+    unknown: frozenset[str]
 
 
 class DeliveryLogs:
@@ -148,8 +148,10 @@ class DeliveryLogs:
         )
         with self._hub.begin() as connection:
             details = connection.scalars(query).all()
-        reached = (r["recipient"] for r in _receipts(details) if r["state"] in _REACHED)
-        return DeliveryHistory(len(details), frozenset(reached))
+        states = [(receipt["recipient"], receipt["state"]) for receipt in _receipts(details)]
+        sent = frozenset(name for name, state in states if state == "sent")
+        unknown = frozenset(name for name, state in states if state in {"unknown", _ON_ITS_WAY})
+        return DeliveryHistory(len(details), sent, unknown - sent)
 
     def receipts(self, execution_id: str) -> list[dict[str, Any]]:
         """The last receipt of every recipient of an execution, with its delivery."""

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Insert, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reporthub_dagster.db import rows
+from reporthub_dagster.db.clock import utc_ago
 from reporthub_dagster.db.ledger import Lease
 from reporthub_dagster.db.models import ReportExecution, ReportSchedule
 from reporthub_dagster.db.session import Hub
@@ -34,6 +35,7 @@ PERSON_LIMIT = 100
 """Characters of `executed_by` that the column holds."""
 
 Outcome = Literal["completed", "failed", "cancelled"]
+_ENDED = ("completed", "failed", "cancelled")
 
 
 class LostClaimError(PermanentError):
@@ -77,7 +79,14 @@ class Executions:
         return [rows.execution(row, self._hub.zone) for row in found]
 
     def add(
-        self, execution_id: str, *, config_id: int, schedule_id: int | None, executed_by: str, at: datetime
+        self,
+        execution_id: str,
+        *,
+        config_id: int,
+        schedule_id: int | None,
+        executed_by: str,
+        at: datetime,
+        context: Mapping[str, Any] | None = None,
     ) -> Execution:
         """Write a `running` row, or find the one of this id that is already there."""
         values = {
@@ -87,6 +96,7 @@ class Executions:
             "status": "running",
             "started_at": rows.to_wall(at, self._hub.zone),
             "executed_by": executed_by[:PERSON_LIMIT],
+            "execution_context": dict(context) if context else None,
         }
         with suppress(_TooLateError), self._hub.begin() as connection:
             _insert(connection, insert(ReportExecution).values(values))
@@ -103,7 +113,14 @@ class Executions:
         return Claim(execution_id, row.run_id, row.token) if row else None
 
     def claim(
-        self, execution_id: str, run_id: str, *, after: Claim | None, from_status: str, at: datetime
+        self,
+        execution_id: str,
+        run_id: str,
+        *,
+        after: Claim | None,
+        from_status: str,
+        at: datetime,
+        context: Mapping[str, Any] | None = None,
     ) -> Claim | None:
         """Move an execution to `running` for this run, if nobody else did since the caller looked.
 
@@ -113,6 +130,7 @@ class Executions:
             after: The claim that the caller saw and may take over; None when it saw none.
             from_status: The status that the caller saw.
             at: Now.
+            context: Keys to merge into `execution_context`.
 
         Returns:
             The claim, or None when somebody else was faster.
@@ -121,8 +139,10 @@ class Executions:
         moment = rows.to_wall(at, self._hub.zone)
         try:
             with self._hub.begin() as connection:
-                _take_lease(connection, claim, after, moment)
+                _take_lease(connection, claim, after, from_status, moment)
                 _start(connection, execution_id, from_status, moment)
+                if context:
+                    _write(connection, claim, {}, context)
         except _TooLateError:
             return None
         return claim
@@ -217,9 +237,16 @@ class _TooLateError(Exception):
     """Somebody else changed the row between looking and writing."""
 
 
-def _take_lease(connection: Connection, claim: Claim, after: Claim | None, at: datetime) -> None:
-    values = {"run_id": claim.run_id, "token": claim.token, "claimed_at": at}
+def _take_lease(
+    connection: Connection, claim: Claim, after: Claim | None, from_status: str, at: datetime
+) -> None:
+    values: dict[str, Any] = {"run_id": claim.run_id, "token": claim.token, "claimed_at": at}
+    values["heartbeat_at"] = utc_ago()
     if after is not None:
+        if from_status == "running" and after.run_id:
+            values["attempts"] = Lease.attempts + 1
+        elif from_status in _ENDED:
+            values["attempts"] = 0
         seen = (Lease.execution_id == claim.execution_id, Lease.token == after.token)
         if connection.execute(update(Lease).where(*seen).values(values)).rowcount != 1:
             raise _TooLateError

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import String
+from sqlalchemy import String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
+from reporthub_dagster.db.clock import UTC_MOMENT
 from reporthub_dagster.db.models import Base, LongText
 from reporthub_dagster.db.types import UtcTime, WallTime, exact_text
 
@@ -15,6 +16,11 @@ class Lease(Base):
     """The one Dagster run that may work on an execution and write its outcome.
 
     `token` grows with every claim and is the fence: a run that has lost its claim holds an old one.
+
+    Attributes:
+        run_id: Empty when the reaper has taken it from a run that died and nobody has claimed it since.
+        heartbeat_at: When the run last said that it lives, in UTC by the database's clock.
+        attempts: How often a run that held it has died; a person who starts anew starts at zero.
     """
 
     __tablename__ = "reporthub_leases"
@@ -23,6 +29,8 @@ class Lease(Base):
     run_id: Mapped[str] = mapped_column(String(36))
     token: Mapped[int]
     claimed_at: Mapped[datetime] = mapped_column(WallTime)
+    heartbeat_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
 
 
 class Slot(Base):

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select
 from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
+from reporthub_dagster.db.clock import utc_ago
 from reporthub_dagster.db.ledger import Lease
+from reporthub_dagster.db.upgrade import add_missing_columns
 from reporthub_dagster.reporting.errors import (
     ConfigurationError,
     PermanentError,
@@ -64,13 +66,27 @@ class Hub:
         except DBAPIError as error:
             raise translated(error, self._url) from None
 
+    def now(self) -> datetime:
+        """Now by the database's clock, in UTC, whole seconds: several schedulers and machines agree on it.
+
+        Raises:
+            ConfigurationError, TransientError: As `begin`.
+        """
+        with self.begin() as connection:
+            moment: datetime = connection.execute(select(utc_ago())).scalar_one()
+        return moment.replace(tzinfo=UTC, microsecond=0)
+
     def create_missing_tables(self) -> list[str]:
-        """Create what is absent of the shared tables and our own; returns the names, changes no other."""
+        """Create what is absent of the shared tables and our own; returns the names.
+
+        Tables that are there stay as they are, except that our own get the columns they lack.
+        """
         with self.begin() as connection:
             existing = set(inspect(connection).get_table_names())
             missing = [table for table in _TABLES.sorted_tables if table.name not in existing]
             _TABLES.create_all(connection, tables=missing)
-        return [table.name for table in missing]
+            added = add_missing_columns(connection, _TABLES)
+        return [*(table.name for table in missing), *added]
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -123,6 +139,15 @@ def translated(error: DBAPIError, url: str) -> ReportHubError:
         name = next(group for group in missing.groups() if group)
         return ConfigurationError(
             f"the table {name} does not exist", column=_SETTING, valid="create it with: reporthub init"
+        )
+    column = re.search(
+        r"no such column: (\S+)|Unknown column '(\S+)'|column \"?(\S+?)\"? of relation|column (\S+) does not",
+        words,
+    )
+    if column and "reporthub_leases" in str(error.statement):
+        name = next(group for group in column.groups() if group)
+        return ConfigurationError(
+            f"the column {name} does not exist", column=_SETTING, valid="create it with: reporthub init"
         )
     if "Unknown or incorrect time zone" in words:
         return ConfigurationError(

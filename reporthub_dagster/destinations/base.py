@@ -77,6 +77,8 @@ class Destination(ABC):
 
     method: ClassVar[str]
     """The word of `report_deliveries.method`."""
+    repeatable: ClassVar[bool] = False
+    """True where sending again what may have arrived leaves one and the same thing there."""
 
     def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
         self.delivery = delivery

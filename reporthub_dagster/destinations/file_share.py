@@ -47,6 +47,7 @@ class FileShareDestination(Destination):
     """Recipients are the rows, each a label or an absolute path instead of `path`; without rows, `path`."""
 
     method = "file_share"
+    repeatable = True
 
     def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
         super().__init__(delivery, settings)

@@ -8,7 +8,6 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from reporthub_dagster.db.clock import database_now
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.session import Hub
@@ -380,12 +379,12 @@ def test_tables_of_another_collation_are_no_obstacle(mariadb_database: MariaDBDa
 
 
 def test_the_database_tells_the_time(hub: Hub) -> None:
-    assert abs(database_now(hub) - datetime.now(UTC)) < timedelta(seconds=30)
+    assert abs(hub.now() - datetime.now(UTC)) < timedelta(seconds=30)
 
 
 def test_a_hub_in_another_zone_tells_the_same_time(hub_url: str) -> None:
     hub = Hub(hub_url, ZoneInfo("Asia/Jakarta"))
-    found = database_now(hub)
+    found = hub.now()
     hub.close()
     assert abs(found - datetime.now(UTC)) < timedelta(seconds=30)
 
@@ -404,7 +403,7 @@ def test_schedulers_whose_machines_disagree_by_minutes_decide_by_the_databases_c
     real = time.time
     for skew in (-300, 300):
         monkeypatch.setattr(time, "time", lambda skew=skew: real() + skew)
-        found.append(database_now(seen.hub))
+        found.append(seen.hub.now())
         Scheduler(seen.hub, seen.defaults).tick(MORNING + HOUR)
     assert abs(found[0] - found[1]) < timedelta(seconds=30)
     assert seen.fates() == [("09:00", "launched")]

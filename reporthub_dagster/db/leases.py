@@ -1,0 +1,235 @@
+"""Leases: who holds an execution, whether it still lives, and taking it away from the dead."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Text,
+    and_,
+    cast,
+    insert,
+    inspect,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
+
+from reporthub_dagster.db import rows
+from reporthub_dagster.db.clock import utc_ago
+from reporthub_dagster.db.executions import MESSAGE_LIMIT, Claim, LostClaimError
+from reporthub_dagster.db.ledger import Lease
+from reporthub_dagster.db.models import ReportExecution
+from reporthub_dagster.db.session import Hub
+
+BEAT_SECONDS = 10.0
+"""How often a run says that it lives."""
+LEASE_SECONDS = 45.0
+"""A run that has said nothing for so long is dead: four beats, and some patience with the database."""
+NOBODY = ""
+"""`run_id` of a lease that was taken from a run that died."""
+LAUNCH = "launch"
+"""Key of `execution_context`: what the launch asked for; also the mark of an execution that we work on."""
+GIVEN_UP_RUNS = "given_up_runs"
+"""Key of `execution_context`: runs that it was taken from; should one come back to life, it gets nothing."""
+_AT_ONCE = 500
+
+Settlement = Literal["queued", "failed", "cancelled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """The latest claim on an execution.
+
+    Attributes:
+        silent: Its run has not said for `LEASE_SECONDS` that it lives.
+        attempts: How often a run that held the lease has died.
+    """
+
+    claim: Claim
+    silent: bool
+    attempts: int
+
+    @property
+    def is_nobody(self) -> bool:
+        """True when the lease was taken from a run that died and nobody has claimed it since."""
+        return self.claim.run_id == NOBODY
+
+
+@dataclass(frozen=True, slots=True)
+class OpenExecution:
+    """An execution without an outcome.
+
+    Attributes:
+        holder: None when no run has claimed it yet.
+        age: How long ago it was started or queued.
+        given_up_runs: Runs that it was taken from.
+    """
+
+    id: str
+    status: str
+    holder: Holder | None
+    age: timedelta
+    given_up_runs: tuple[str, ...]
+
+
+class Leases:
+    """The leases of the shared database, judged by its own clock."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def holder(self, execution_id: str) -> Holder | None:
+        """Who holds an execution, whether it lives or not."""
+        query = select(Lease.run_id, Lease.token, Lease.attempts, _silent().label("silent"))
+        with self._hub.begin() as connection:
+            row = connection.execute(query.where(Lease.execution_id == execution_id)).mappings().one_or_none()
+        return _holder(execution_id, row) if row else None
+
+    def beat(self, claim: Claim) -> None:
+        """Say that the run of a claim lives.
+
+        Raises:
+            LostClaimError: Another run has taken the execution over, or the lease was taken away.
+            TransientError: The database does not answer.
+        """
+        fence = (
+            Lease.execution_id == claim.execution_id,
+            Lease.run_id == claim.run_id,
+            Lease.token == claim.token,
+        )
+        with self._hub.begin() as connection:
+            beaten = connection.execute(update(Lease).where(*fence).values(heartbeat_at=utc_ago())).rowcount
+        if beaten != 1:
+            raise LostClaimError(f"execution {claim.execution_id} has been taken over by another run")
+
+    def open_executions(self, ids: Collection[str] | None = None) -> list[OpenExecution]:
+        """Executions without an outcome that a run of ours has worked on, oldest first, 500 at the most.
+
+        Args:
+            ids: Only these, and then whoever made them.
+        """
+        table = ReportExecution
+        columns = (table.id, table.status, table.started_at, table.execution_context)
+        lease = (Lease.run_id, Lease.token, Lease.attempts, _silent().label("silent"))
+        mine = or_(
+            Lease.execution_id.is_not(None), cast(table.execution_context, Text).contains(f'"{LAUNCH}": {{')
+        )
+        query = (
+            select(*columns, *lease, utc_ago().label("now"))
+            .outerjoin(Lease, Lease.execution_id == table.id)
+            .where(table.status.in_(("running", "queued")), mine if ids is None else table.id.in_(ids))
+            .order_by(table.started_at, table.id)
+            .limit(_AT_ONCE)
+        )
+        with self._hub.begin() as connection:
+            found = connection.execute(query).mappings().all()
+        return [self._open(row) for row in found]
+
+    def settle(
+        self,
+        seen: OpenExecution,
+        status: Settlement,
+        *,
+        at: datetime,
+        error: str | None = None,
+        died: bool = False,
+    ) -> bool:
+        """Close or requeue what no living run holds; whoever held it can write nothing from now on.
+
+        Args:
+            seen: What the judgement is about; nothing happens if it has changed since.
+            status: The new one. `queued` becomes `running`, held by nobody, where the column lacks the word.
+            at: Now.
+            error: Why, for people.
+            died: The process of the run that held it died: this is counted.
+
+        Returns:
+            Whether it was done.
+        """
+        try:
+            with self._hub.begin() as connection:
+                self._take_away(connection, seen, at=at, died=died)
+                self._set_status(connection, seen, status, at, error)
+        except (_ChangedError, IntegrityError):
+            return False
+        return True
+
+    def _take_away(self, connection: Connection, seen: OpenExecution, *, at: datetime, died: bool) -> None:
+        values: dict[str, Any] = {"run_id": NOBODY, "heartbeat_at": utc_ago()}
+        if seen.holder is None:
+            moment = rows.to_wall(at, self._hub.zone)
+            first = {"execution_id": seen.id, "token": 1, "attempts": int(died), "claimed_at": moment}
+            connection.execute(insert(Lease).values({**values, **first}))
+            return
+        fence = [Lease.execution_id == seen.id, Lease.token == seen.holder.claim.token]
+        if seen.holder.silent:
+            fence.append(_silent())
+        values |= {"token": Lease.token + 1, "attempts": Lease.attempts + int(died)}
+        if connection.execute(update(Lease).where(*fence).values(values)).rowcount != 1:
+            raise _ChangedError
+
+    def _set_status(
+        self, connection: Connection, seen: OpenExecution, status: Settlement, at: datetime, error: str | None
+    ) -> None:
+        table = ReportExecution
+        values: dict[str, Any] = {"error_message": error[:MESSAGE_LIMIT] if error else None}
+        if status == "queued":
+            values["status"] = "queued" if _knows_queued(connection) else "running"
+        else:
+            values |= {"status": status, "completed_at": rows.to_wall(at, self._hub.zone)}
+        if seen.holder is not None and not seen.holder.is_nobody:
+            present = connection.scalar(select(table.execution_context).where(table.id == seen.id))
+            given_up = [*seen.given_up_runs, seen.holder.claim.run_id]
+            values["execution_context"] = {
+                **(present if isinstance(present, Mapping) else {}),
+                GIVEN_UP_RUNS: given_up,
+            }
+        same = (table.id == seen.id, table.status == seen.status)
+        if connection.execute(update(table).where(*same).values(values)).rowcount != 1:
+            raise _ChangedError
+
+    def _open(self, row: RowMapping) -> OpenExecution:
+        context = row["execution_context"]
+        started = rows.to_utc(row["started_at"], self._hub.zone)
+        now = row["now"].replace(tzinfo=UTC)
+        given_up = context.get(GIVEN_UP_RUNS) if isinstance(context, Mapping) else None
+        return OpenExecution(
+            id=row["id"],
+            status=row["status"],
+            holder=None if row["token"] is None else _holder(row["id"], row),
+            age=now - started if started else timedelta(),
+            given_up_runs=tuple(given_up or ()),
+        )
+
+
+class _ChangedError(Exception):
+    """Somebody else changed the execution between looking and writing."""
+
+
+def _silent() -> ColumnElement[bool]:
+    """The run of a lease is dead by its silence; what never had a heartbeat is."""
+    return and_(
+        Lease.run_id != NOBODY,
+        or_(Lease.heartbeat_at.is_(None), Lease.heartbeat_at < utc_ago(LEASE_SECONDS)),
+    )
+
+
+def _holder(execution_id: str, row: RowMapping) -> Holder:
+    claim = Claim(execution_id, row["run_id"], row["token"])
+    return Holder(claim, bool(row["silent"]), row["attempts"])
+
+
+def _knows_queued(connection: Connection) -> bool:
+    """False where the status column is an enum of the Go API's that lacks `queued`."""
+    columns = inspect(connection).get_columns(ReportExecution.__tablename__)
+    (status,) = (column["type"] for column in columns if column["name"] == "status")
+    words = getattr(status, "enums", None)
+    return words is None or "queued" in words

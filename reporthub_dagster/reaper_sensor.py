@@ -1,0 +1,138 @@
+"""The sensor that runs the reaper: what became of runs, as Dagster knows it, and further attempts."""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dagster as dg
+from dagster import DagsterEventType, DagsterRunStatus
+from dagster._core.storage.dagster_run import FINISHED_STATUSES
+
+from reporthub_dagster.attempt import environment_secrets
+from reporthub_dagster.jobs import execute_report
+from reporthub_dagster.reaping import Fate, FateKind, Reaper, Requeued
+from reporthub_dagster.reporting.redaction import redact
+from reporthub_dagster.resources import HubDatabase
+from reporthub_dagster.settings import Settings
+
+REAPER_SECONDS = 15
+_AT_ONCE = 500
+_OVERLAP = timedelta(seconds=5)
+_FIRST_LOOK = timedelta(days=1)
+_REASON = "dagster/failure_reason"
+_EXECUTION = "reporthub/execution_id"
+_OWN_END = {"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE", "START_TIMEOUT"}
+_INTERRUPTED = "UNEXPECTED_TERMINATION"
+"""How Dagster calls Ctrl-C and a signal that nobody sent through Dagster."""
+
+
+@dg.sensor(
+    job_name=execute_report.name,
+    name="execution_reaper_sensor",
+    description="Closes or requeues what a dead run left open, and starts the further attempts.",
+    minimum_interval_seconds=REAPER_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabase) -> dg.SensorResult:
+    """One tick of the reaper."""
+    instance = context.instance
+    reaper = Reaper(hub.leases, Settings.load().crash_retries, lambda ids: fates(instance, ids))
+    now = datetime.now(UTC)
+    ended, cursor = ended_runs(instance, context.cursor, now)
+    verdicts = [*reaper.reap(now), *reaper.close_unclaimed(ended, now)]
+    for verdict in verdicts:
+        context.log.warning(f"execution {verdict.execution_id}: {verdict.status}: {verdict.reason}")
+    requests = [request_of(requeued) for requeued in reaper.requeued()[:50]]
+    return dg.SensorResult(
+        run_requests=requests, cursor=cursor, skip_reason=None if requests else f"{len(verdicts)} settled"
+    )
+
+
+def request_of(requeued: Requeued) -> dg.RunRequest:
+    """A further attempt; asking again for the same one starts nothing."""
+    return dg.RunRequest(
+        run_key=f"{requeued.execution_id}:crash-{requeued.attempts}",
+        run_config={
+            "ops": {"compute_time_range": {"config": {"execution_id": requeued.execution_id}}},
+        },
+        tags={_EXECUTION: requeued.execution_id},
+    )
+
+
+def fates(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, Fate]:
+    """What became of runs; those that this instance does not have are left out."""
+    if not run_ids:
+        return {}
+    runs = instance.get_runs(dg.RunsFilter(run_ids=list(run_ids)))
+    return {run.run_id: fate_of(instance, run) for run in runs}
+
+
+def fate_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Fate:
+    """What became of a run; one that was found dead from outside has crashed, it did not fail."""
+    if run.status == DagsterRunStatus.SUCCESS:
+        return Fate("succeeded")
+    if run.status == DagsterRunStatus.CANCELED:
+        return Fate("cancelled")
+    if run.status != DagsterRunStatus.FAILURE:
+        return Fate("at work")
+    reason = run.tags.get(_REASON, "")
+    kind: FateKind = "cancelled" if reason == _INTERRUPTED else "failed" if reason in _OWN_END else "crashed"
+    return Fate(kind, _error_of(instance, run.run_id))
+
+
+def ended_runs(
+    instance: dg.DagsterInstance, cursor: str | None, now: datetime
+) -> tuple[dict[str, str], str | None]:
+    """Execution id → its run that failed or was cancelled since the cursor; and the next cursor.
+
+    Left out are those whose execution has another run waiting or at work: that one decides.
+    """
+    after = datetime.fromisoformat(cursor) if cursor else now - _FIRST_LOOK
+    statuses = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
+    records = instance.get_run_records(
+        dg.RunsFilter(job_name=execute_report.name, statuses=statuses, updated_after=after),
+        limit=_AT_ONCE,
+        order_by="update_timestamp",
+        ascending=True,
+    )
+    if not records:
+        return {}, cursor
+    runs = {execution_id_of(record.dagster_run): record.dagster_run.run_id for record in records}
+    waiting = instance.get_runs(
+        dg.RunsFilter(
+            statuses=[status for status in DagsterRunStatus if status not in FINISHED_STATUSES],
+            tags={_EXECUTION: list(runs)},
+        )
+    )
+    busy = {run.tags[_EXECUTION] for run in waiting}
+    last = records[-1].update_timestamp
+    # Runs that end in the same moment are not passed over, unless that moment alone fills the page.
+    upto = last if len(records) == _AT_ONCE else last - _OVERLAP
+    ended = {execution: run_id for execution, run_id in runs.items() if execution not in busy}
+    return ended, max(upto, after).isoformat()
+
+
+def execution_id_of(run: dg.DagsterRun) -> str:
+    """The execution that a run was launched for, also where it ended before it could say so."""
+    config: Any = run.run_config
+    for key in ("ops", "compute_time_range", "config", "execution_id"):
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return str(run.tags.get(_EXECUTION) or config or run.root_run_id or run.run_id)
+
+
+def _error_of(instance: dg.DagsterInstance, run_id: str) -> str:
+    """The first words of why a run failed: of the step, else of the run; redacted, in one line."""
+    kinds = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE}
+    texts: list[str] = []
+    for record in instance.get_records_for_run(run_id, of_type=kinds, limit=20).records:
+        event = record.event_log_entry.dagster_event
+        if event is None:
+            continue
+        data: Any = event.event_specific_data
+        error = getattr(data, "error", None)
+        said = getattr(data, "user_failure_data", None)
+        words = said.description if said else (error.cause or error).message if error else event.message
+        texts.append(re.sub(r"^[\w.]*(Error|Exception): ", "", str(words or "")).strip())
+    first = next((text for text in texts if text), "")
+    return redact(" ".join(first.split()), environment_secrets())

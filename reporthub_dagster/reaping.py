@@ -1,0 +1,141 @@
+"""The reaper: closes or requeues what a dead run left open; knows runs only by what became of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+
+from reporthub_dagster.db.leases import Leases, OpenExecution, Settlement
+
+UNCLAIMED_SECONDS = 60.0
+"""A run that wrote its execution's row claims it a moment later; after so long it has died in between."""
+
+FateKind = Literal["at work", "succeeded", "failed", "cancelled", "crashed", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fate:
+    """What became of a run.
+
+    Attributes:
+        kind: `at work` also for a run that waits, and for one whose process was killed without a word;
+            `crashed` when somebody else noticed that its process had gone; `unknown` for a run that this
+            instance does not have.
+        error: Why it failed, in one redacted line.
+    """
+
+    kind: FateKind
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was done with an execution, and why.
+
+    Attributes:
+        died: A process died over it; such attempts are counted.
+    """
+
+    execution_id: str
+    status: Settlement
+    reason: str
+    died: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Requeued:
+    """An execution that waits for another attempt.
+
+    Attributes:
+        attempts: How many runs have died on it.
+    """
+
+    execution_id: str
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reaper:
+    """Judges executions without an outcome.
+
+    Attributes:
+        crash_retries: How many more attempts there are after a run has died.
+        fates: Run ids → what became of them; asked once.
+    """
+
+    leases: Leases
+    crash_retries: int
+    fates: Callable[[Sequence[str]], Mapping[str, Fate]]
+
+    def reap(self, now: datetime) -> list[Verdict]:
+        """Settle what a run claimed and does not hold any more."""
+        found = [item for item in self.leases.open_executions() if item.status == "running"]
+        held = [item.holder.claim.run_id for item in found if item.holder and not item.holder.is_nobody]
+        fates = self.fates(held)
+        return list(self._settled(((item, self._judge(item, fates)) for item in found), now))
+
+    def close_unclaimed(self, ended: Mapping[str, str], now: datetime) -> list[Verdict]:
+        """Settle executions whose run ended before it claimed them: nothing of ours ever ran.
+
+        Args:
+            ended: Execution id → its run, which ended without success.
+            now: The time.
+        """
+        if not ended:
+            return []
+        found = [item for item in self.leases.open_executions(tuple(ended)) if _is_unclaimed(item, ended)]
+        fates = self.fates([ended[item.id] for item in found])
+        judged = ((item, _judge_unclaimed(item, ended[item.id], fates)) for item in found)
+        return list(self._settled(judged, now))
+
+    def requeued(self) -> list[Requeued]:
+        """Every execution that was taken from a dead run and that no run has claimed since."""
+        return [
+            Requeued(item.id, item.holder.attempts)
+            for item in self.leases.open_executions()
+            if item.holder is not None and item.holder.is_nobody
+        ]
+
+    def _judge(self, item: OpenExecution, fates: Mapping[str, Fate]) -> Verdict | None:
+        if item.holder is None:
+            return self._crash(item, 1) if item.age > timedelta(seconds=UNCLAIMED_SECONDS) else None
+        if item.holder.is_nobody:
+            return None
+        fate = fates.get(item.holder.claim.run_id, Fate("unknown"))
+        if fate.kind == "cancelled":
+            return Verdict(item.id, "cancelled", "cancelled by a person")
+        if fate.kind in {"failed", "succeeded"}:
+            reason = fate.error or f"run {item.holder.claim.run_id} ended without an outcome"
+            return Verdict(item.id, "failed", reason)
+        if item.holder.silent or fate.kind == "crashed":
+            return self._crash(item, item.holder.attempts + 1)
+        return None
+
+    def _crash(self, item: OpenExecution, crashes: int) -> Verdict:
+        attempts = f"{crashes} attempt{'s' if crashes > 1 else ''}"
+        again = crashes <= self.crash_retries
+        reason = f"the process that ran it died ({attempts})"
+        return Verdict(item.id, "queued" if again else "failed", reason, died=True)
+
+    def _settled(
+        self, judged: Iterable[tuple[OpenExecution, Verdict | None]], now: datetime
+    ) -> Iterator[Verdict]:
+        for item, verdict in judged:
+            if verdict is None:
+                continue
+            if self.leases.settle(item, verdict.status, at=now, error=verdict.reason, died=verdict.died):
+                yield verdict
+
+
+def _is_unclaimed(item: OpenExecution, ended: Mapping[str, str]) -> bool:
+    held = item.holder is not None and not item.holder.is_nobody
+    return not held and ended[item.id] not in item.given_up_runs
+
+
+def _judge_unclaimed(item: OpenExecution, run_id: str, fates: Mapping[str, Fate]) -> Verdict:
+    fate = fates.get(run_id, Fate("unknown"))
+    if fate.kind == "cancelled":
+        return Verdict(item.id, "cancelled", "cancelled by a person")
+    return Verdict(item.id, "failed", fate.error or f"run {run_id} ended before it began to work")
