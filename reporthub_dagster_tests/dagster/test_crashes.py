@@ -1,0 +1,307 @@
+"""Runs that are killed, paused, cancelled or left without a database: what becomes of their executions."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import uuid4
+
+import dagster as dg
+import pytest
+
+from reporthub_dagster.db import leases
+from reporthub_dagster.reaper_sensor import execution_reaper_sensor
+from reporthub_dagster.resources import HubDatabase
+from reporthub_dagster_tests import run_process
+from reporthub_dagster_tests.installation import World
+from reporthub_dagster_tests.servers.mariadb import MariaDBServer
+from reporthub_dagster_tests.servers.process import stop, wait_until
+from reporthub_dagster_tests.servers.smtp import HANG
+
+Start = Callable[..., subprocess.Popen[bytes]]
+on_sqlite = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+on_mariadb = pytest.mark.parametrize("world", ["mariadb"], indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", run_process.LEASE_SECONDS)
+    monkeypatch.setattr(leases, "BEAT_SECONDS", run_process.BEAT_SECONDS)
+
+
+@pytest.fixture
+def start(world: World) -> Iterator[Start]:
+    """Starts runs in processes of their own; what is left of them ends with the test."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def begin(**options: Any) -> subprocess.Popen[bytes]:
+        running.append(run_process.start(world.home, **options))
+        return running[-1]
+
+    yield begin
+    for process in running:
+        if process.poll() is None:
+            process.send_signal(signal.SIGCONT)
+            stop(process)
+
+
+def tick(world: World, cursor: str | None = None) -> dg.SensorResult:
+    """One tick of the reaper."""
+    with dg.build_sensor_context(
+        instance=world.instance, cursor=cursor, resources={"hub": HubDatabase()}
+    ) as context:
+        result = execution_reaper_sensor(context)
+    assert isinstance(result, dg.SensorResult)
+    return result
+
+
+def requested(world: World) -> dg.RunRequest:
+    """The one further attempt that the reaper asks for, when it does."""
+    found: list[dg.RunRequest] = []
+
+    def asked() -> bool:
+        found.extend(tick(world).run_requests or ())
+        return bool(found)
+
+    wait_until(asked, "the reaper", 20)
+    (request,) = found
+    return request
+
+
+def settled(world: World) -> dict[str, Any]:
+    """The one execution, when the reaper has closed it."""
+    wait_until(lambda: bool(tick(world)) and only(world)["status"] != "running", "the reaper", 20)
+    return only(world)
+
+
+def only(world: World) -> dict[str, Any]:
+    return world.go.row("SELECT * FROM report_executions")
+
+
+def launch(world: World, request: dg.RunRequest) -> dg.ExecuteJobResult:
+    """Launch a further attempt as the daemon would."""
+    result: dg.ExecuteJobResult = world.execute(dict(request.run_config), tags=dict(request.tags))
+    return result
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    process.kill()
+    process.wait()
+
+
+def query_must_not_run_again(world: World) -> None:
+    world.go.execute("UPDATE report_configs SET report_query = 'SELECT the_query_ran_again'")
+
+
+@on_mariadb
+def test_killed_in_the_query_the_next_attempt_has_the_same_window(
+    world: World, start: Start, mariadb_server: MariaDBServer
+) -> None:
+    query = world.go.row("SELECT report_query FROM report_configs")["report_query"]
+    world.go.execute("UPDATE report_configs SET report_query = 'SELECT SLEEP(60) FROM trx t'")
+    process = start(config_id=1, executed_by="ana")
+    wait_until(lambda: any("SLEEP" in text for text in mariadb_server.statements()), "the query")
+    kill(process)
+    before = only(world)
+    world.go.execute("UPDATE report_configs SET report_query = :query", query=query)
+    request = requested(world)
+    assert only(world)["status"] == "queued"
+    assert request.run_key == f"{before['id']}:crash-1"
+    assert request.tags["reporthub/execution_id"] == before["id"]
+    assert launch(world, request).success, only(world)
+    after = only(world)
+    assert (after["status"], after["executed_by"], after["error_message"]) == ("completed", "ana", None)
+    assert after["execution_context"]["time_range"] == before["execution_context"]["time_range"]
+    assert tick(world).run_requests == []
+    assert len(world.mail.mails) == 2
+
+
+@pytest.mark.parametrize("place", ["render", "between", "deliver"])
+@on_sqlite
+def test_killed_after_the_query_the_next_attempt_reads_the_spool(
+    world: World, start: Start, place: str
+) -> None:
+    process = start(halt=place, config_id=1)
+    wait_until(lambda: run_process.halted(world.home), place)
+    kill(process)
+    query_must_not_run_again(world)
+    assert launch(world, requested(world)).success
+    assert only(world)["status"] == "completed"
+    assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
+    assert len(list(world.share.iterdir())) == 1
+
+
+def test_killed_while_it_sends_nobody_gets_it_twice(world: World, start: Start) -> None:
+    world.mail.script("budi@finance.test", "RCPT", HANG)
+    process = start(config_id=1)
+    wait_until(lambda: len(world.mail.to("ana@finance.test")) == 1, "the first mail")
+    wait_until(lambda: "budi" in str(world.go.rows("SELECT * FROM report_delivery_logs")), "the ledger")
+    kill(process)
+    query_must_not_run_again(world)
+    assert not launch(world, requested(world)).success
+    assert [mail.recipient for mail in world.mail.mails] == ["ana@finance.test"]
+    assert len(list(world.share.iterdir())) == 1
+    row = only(world)
+    assert row["status"] == "failed"
+    assert "budi@finance.test: an earlier attempt died while it was sending" in row["error_message"]
+    assert "ana@" not in row["error_message"]
+
+
+@on_sqlite
+def test_a_launch_of_few_goes_to_few_after_a_crash(world: World, start: Start) -> None:
+    process = start(halt="render", config_id=1, deliver="budi@finance.test", parameters={"merchant_id": "X"})
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    kill(process)
+    launch(world, requested(world))
+    assert [mail.recipient for mail in world.mail.mails] == ["budi@finance.test"]
+    assert list(world.share.iterdir()) == []
+    assert only(world)["execution_context"]["launch"]["parameters"] == {"merchant_id": "X"}
+
+
+@on_sqlite
+def test_attempts_are_bounded(world: World, start: Start) -> None:
+    first = start(halt="render", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    kill(first)
+    request = requested(world)
+    (world.home / "halted").unlink()
+    config = request.run_config["ops"]["compute_time_range"]["config"]
+    second = start(halt="render", **config)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    kill(second)
+    row = settled(world)
+    assert (row["status"], row["error_message"]) == ("failed", "the process that ran it died (2 attempts)")
+    assert row["completed_at"] is not None
+    assert tick(world).run_requests == []
+
+
+@pytest.mark.parametrize("place", ["render", "between", "deliver"])
+@on_sqlite
+def test_a_run_that_comes_back_to_life_changes_nothing(world: World, start: Start, place: str) -> None:
+    zombie = start(halt=place, config_id=1)
+    wait_until(lambda: run_process.halted(world.home), place)
+    zombie.send_signal(signal.SIGSTOP)
+    assert launch(world, requested(world)).success
+    before = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
+    run_process.open_gate(world.home)
+    zombie.send_signal(signal.SIGCONT)
+    zombie.wait(30)
+    after = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
+    assert after == before
+    assert before[0]["status"] == "completed"
+    assert before[2] == 2
+
+
+@on_sqlite
+def test_a_run_that_comes_back_before_its_heir_gets_nothing_either(world: World, start: Start) -> None:
+    zombie = start(halt="between", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    zombie.send_signal(signal.SIGSTOP)
+    request = requested(world)
+    run_process.open_gate(world.home)
+    zombie.send_signal(signal.SIGCONT)
+    zombie.wait(30)
+    assert only(world)["status"] == "queued"
+    assert world.mail.mails == []
+    assert launch(world, request).success
+    assert len(world.mail.mails) == 2
+
+
+def test_of_two_runs_at_once_one_works(world: World, start: Start) -> None:
+    execution_id = str(uuid4())
+    world.go.insert("report_executions", id=execution_id, config_id=1, status="queued", executed_by="go")
+    both = [start(execution_id=execution_id) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
+    assert only(world)["status"] == "completed"
+    assert len(world.mail.mails) == 2
+    assert len(world.go.rows("SELECT id FROM report_delivery_logs")) == 2
+    assert world.go.row("SELECT token, attempts FROM reporthub_leases") == {"token": 1, "attempts": 0}
+
+
+@on_mariadb
+def test_a_database_that_restarts_in_mid_run_costs_a_pause(
+    world: World, start: Start, mariadb_server: MariaDBServer
+) -> None:
+    process = start(halt="render", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    mariadb_server.stop()
+    run_process.open_gate(world.home)
+    mariadb_server.start()
+    assert process.wait(60) == 0
+    wait_until(lambda: only(world)["status"] == "completed", "the outcome", 5)
+    assert len(world.mail.mails) == 2
+
+
+@on_sqlite
+def test_cancelled_between_two_ops_it_ends_cancelled(world: World, start: Start) -> None:
+    process = start(halt="between", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the end of an op")
+    (run,) = world.instance.get_runs()
+    world.instance.report_run_canceling(run)
+    process.terminate()
+    process.wait(30)
+    assert only(world)["status"] == "running"
+    row = settled(world)
+    assert (row["status"], row["error_message"]) == ("cancelled", "cancelled by a person")
+    assert world.mail.mails == []
+
+
+@on_sqlite
+def test_a_run_that_is_forced_to_end_is_closed_at_once(world: World, start: Start) -> None:
+    process = start(halt="render", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    (run,) = world.instance.get_runs()
+    world.instance.report_run_canceled(run)
+    tick(world)
+    assert only(world)["status"] == "cancelled"
+    run_process.open_gate(world.home)
+    process.wait(30)
+    assert only(world)["status"] == "cancelled"
+    assert world.mail.mails == []
+
+
+@on_sqlite
+def test_a_failure_before_the_first_op_closes_the_queued_row(world: World) -> None:
+    execution_id = str(uuid4())
+    world.go.insert("report_executions", id=execution_id, config_id=1, status="queued", executed_by="go")
+    config = {"ops": {"compute_time_range": {"config": {"execution_id": execution_id}}}}
+    run = world.instance.create_run_for_job(job(), run_config=config)
+    world.instance.report_run_failed(run, "the worker did not start: mysql://u:canary-7731@h/d")
+    result = tick(world)
+    row = only(world)
+    assert row["status"] == "failed"
+    assert row["error_message"] == "the worker did not start: mysql://u:•••@h/d"
+    assert result.run_requests == []
+    assert tick(world, result.cursor).cursor == result.cursor
+
+
+@on_sqlite
+def test_a_queued_row_waits_for_the_run_that_is_still_to_come(world: World) -> None:
+    execution_id = str(uuid4())
+    world.go.insert("report_executions", id=execution_id, config_id=1, status="queued", executed_by="go")
+    tags = {"reporthub/execution_id": execution_id}
+    first = world.instance.create_run_for_job(job(), tags=tags)
+    world.instance.create_run_for_job(job(), tags=tags)
+    world.instance.report_run_failed(first, "no worker")
+    tick(world)
+    assert only(world)["status"] == "queued"
+
+
+@on_sqlite
+def test_a_run_that_dagster_found_dead_is_a_crash(world: World, start: Start) -> None:
+    process = start(halt="render", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    (run,) = world.instance.get_runs()
+    world.instance.report_run_failed(run, "Detected run worker status FAILED")
+    assert requested(world).run_key == f"{only(world)['id']}:crash-1"
+    run_process.open_gate(world.home)
+    process.wait(30)
+    assert only(world)["status"] == "queued"
+
+
+def job() -> dg.JobDefinition:
+    from reporthub_dagster.instance import report_job  # noqa: PLC0415
+
+    return report_job()
