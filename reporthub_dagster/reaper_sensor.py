@@ -1,6 +1,7 @@
 """The sensor that runs the reaper: what became of runs, as Dagster knows it, and further attempts."""
 
 import re
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,7 +12,7 @@ from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from reporthub_dagster.attempt import environment_secrets
 from reporthub_dagster.jobs import execute_report
-from reporthub_dagster.reaping import Fate, FateKind, Reaper, Requeued
+from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Requeued
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.settings import Settings
@@ -83,11 +84,8 @@ def fate_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Fate:
 
 def ended_runs(
     instance: dg.DagsterInstance, cursor: str | None, now: datetime
-) -> tuple[dict[str, str], str | None]:
-    """Execution id → its run that failed or was cancelled since the cursor; and the next cursor.
-
-    Left out are those whose execution has another run waiting or at work: that one decides.
-    """
+) -> tuple[dict[str, EndedRun], str | None]:
+    """Execution id → its run that failed or was cancelled since the cursor; and the next cursor."""
     after = datetime.fromisoformat(cursor) if cursor else now - _FIRST_LOOK
     statuses = [DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED]
     records = instance.get_run_records(
@@ -105,11 +103,13 @@ def ended_runs(
             tags={_EXECUTION: list(runs)},
         )
     )
-    busy = {run.tags[_EXECUTION] for run in waiting}
+    others: dict[str, set[str]] = defaultdict(set)
+    for run in waiting:
+        others[run.tags[_EXECUTION]].add(run.run_id)
     last = records[-1].update_timestamp
     # Runs that end in the same moment are not passed over, unless that moment alone fills the page.
     upto = last if len(records) == _AT_ONCE else last - _OVERLAP
-    ended = {execution: run_id for execution, run_id in runs.items() if execution not in busy}
+    ended = {key: EndedRun(run_id, frozenset(others[key])) for key, run_id in runs.items()}
     return ended, max(upto, after).isoformat()
 
 

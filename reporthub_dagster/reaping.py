@@ -31,6 +31,18 @@ class Fate:
 
 
 @dataclass(frozen=True, slots=True)
+class EndedRun:
+    """A run that ended without success.
+
+    Attributes:
+        others: Runs of the same execution that wait or are at work, as far as Dagster knows.
+    """
+
+    run_id: str
+    others: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What was done with an execution, and why.
 
@@ -76,18 +88,18 @@ class Reaper:
         fates = self.fates(held)
         return list(self._settled(((item, self._judge(item, fates)) for item in found), now))
 
-    def close_unclaimed(self, ended: Mapping[str, str], now: datetime) -> list[Verdict]:
+    def close_unclaimed(self, ended: Mapping[str, EndedRun], now: datetime) -> list[Verdict]:
         """Settle executions whose run ended before it claimed them: nothing of ours ever ran.
 
         Args:
-            ended: Execution id → its run, which ended without success.
+            ended: Execution id → its run.
             now: The time.
         """
         if not ended:
             return []
         found = [item for item in self.leases.open_executions(tuple(ended)) if _is_unclaimed(item, ended)]
-        fates = self.fates([ended[item.id] for item in found])
-        judged = ((item, _judge_unclaimed(item, ended[item.id], fates)) for item in found)
+        fates = self.fates([ended[item.id].run_id for item in found])
+        judged = ((item, _judge_unclaimed(item, ended[item.id].run_id, fates)) for item in found)
         return list(self._settled(judged, now))
 
     def requeued(self) -> list[Requeued]:
@@ -129,9 +141,12 @@ class Reaper:
                 yield verdict
 
 
-def _is_unclaimed(item: OpenExecution, ended: Mapping[str, str]) -> bool:
-    held = item.holder is not None and not item.holder.is_nobody
-    return not held and ended[item.id] not in item.given_up_runs
+def _is_unclaimed(item: OpenExecution, ended: Mapping[str, EndedRun]) -> bool:
+    """Whether nobody holds it and nobody else is to come; Dagster takes killed runs for runs at work."""
+    if item.holder is not None and not item.holder.is_nobody:
+        return False
+    run = ended[item.id]
+    return run.run_id not in item.given_up_runs and run.others <= set(item.given_up_runs)
 
 
 def _judge_unclaimed(item: OpenExecution, run_id: str, fates: Mapping[str, Fate]) -> Verdict:

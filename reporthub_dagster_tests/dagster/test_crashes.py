@@ -290,6 +290,20 @@ def test_a_queued_row_waits_for_the_run_that_is_still_to_come(world: World) -> N
 
 
 @on_sqlite
+def test_a_further_attempt_that_fails_before_its_first_op_closes_the_row(world: World, start: Start) -> None:
+    process = start(halt="render", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    kill(process)
+    request = requested(world)
+    heir = world.instance.create_run_for_job(job(), run_config=request.run_config, tags=request.tags)
+    tick(world)
+    assert only(world)["status"] == "queued"
+    world.instance.report_run_failed(heir, "no worker")
+    tick(world)
+    assert (only(world)["status"], only(world)["error_message"]) == ("failed", "no worker")
+
+
+@on_sqlite
 def test_a_run_that_dagster_found_dead_is_a_crash(world: World, start: Start) -> None:
     process = start(halt="render", config_id=1)
     wait_until(lambda: run_process.halted(world.home), "the renderer")
