@@ -82,6 +82,7 @@ class Deliverer:
             ConfigurationError: The delivery's row is wrong; a log row says so.
             LostClaimError: Another run has taken the execution over.
         """
+        self._require()
         now = datetime.now(UTC)
         self.logs.settle_dead(self.plan.execution_id, delivery_id, now)
         history = self.logs.history(self.plan.execution_id, delivery_id)
@@ -112,6 +113,7 @@ class Deliverer:
                 break
             if number:
                 self.pause(BACKOFF_SECONDS * 2 ** (number - 1))
+            self._require()
             now = datetime.now(UTC)
             attempt = self._attempt(destination.delivery.id, earlier + number + 1, now, len(due))
             row = self.logs.open(attempt)
@@ -145,12 +147,15 @@ class Deliverer:
         """
         with closing(destination.send(parcel, due)) as sending:
             for recipient in due:
-                self.check()
-                self.executions.require(self.claim)
+                self._require()
                 self.logs.note(row, {**progress, recipient: None})
                 progress[recipient] = None
                 receipt = progress[recipient] = next(sending)
                 self.say(f"{destination.method} to {recipient}: {receipt.state}: {receipt.detail}")
+
+    def _require(self) -> None:
+        self.check()
+        self.executions.require(self.claim)
 
     def _attempt(self, delivery_id: int, number: int, started: datetime, count: int) -> DeliveryAttempt:
         return DeliveryAttempt(

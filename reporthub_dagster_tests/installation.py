@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
+from sqlalchemy import create_engine
 
 from reporthub_dagster.instance import report_job
 from reporthub_dagster_tests.go_api import GoApi
@@ -87,6 +88,13 @@ class World:
     def execution(self, execution_id: str) -> dict[str, Any]:
         """The row of an execution."""
         return self.go.row("SELECT * FROM report_executions WHERE id = :id", id=execution_id)
+
+    def drop_source(self) -> None:
+        """Take the data away: whoever queries it again fails."""
+        engine = create_engine(self.source_url.replace("mysql://", "mysql+pymysql://"))
+        with engine.begin() as connection:
+            connection.exec_driver_sql("DROP TABLE trx")
+        engine.dispose()
 
     def files(self) -> list[Path]:
         """Every file in every execution's folder that a person could see as a report."""

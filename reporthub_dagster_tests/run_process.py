@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import import_module
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,11 @@ from reporthub_dagster.instance import report_job
 BEAT_SECONDS = 0.1
 LEASE_SECONDS = 3.0
 PLACES = {
-    "render": "reporthub_dagster.ops.write_file",
-    "between": "reporthub_dagster.run_metadata.of_file",
-    "deliver": "reporthub_dagster.delivering.parcel_variables",
+    "render": ("reporthub_dagster.ops.write_file", 1),
+    "between": ("reporthub_dagster.attempt.held_claim", 2),
+    "deliver": ("reporthub_dagster.delivering.parcel_variables", 1),
 }
-"""Where a run may halt: a function called there. `between`: the op's work is done, its step is not."""
+"""Where a run may halt: at which call of a function. `between`: one op is done, the next has no claim."""
 
 
 def start(home: Path, *, halt: str = "", **config: Any) -> subprocess.Popen[bytes]:
@@ -48,11 +49,14 @@ def open_gate(home: Path) -> None:
     (home / "gate").touch()
 
 
-def _halting(function: Callable[..., Any], home: Path) -> Callable[..., Any]:
+def _halting(function: Callable[..., Any], home: Path, at_call: int) -> Callable[..., Any]:
+    calls = count(1)
+
     def halt(*arguments: Any, **options: Any) -> Any:
-        (home / "halted").touch()
-        while not (home / "gate").exists():
-            time.sleep(0.02)
+        if next(calls) == at_call:
+            (home / "halted").touch()
+            while not (home / "gate").exists():
+                time.sleep(0.02)
         return function(*arguments, **options)
 
     return halt
@@ -64,9 +68,10 @@ def main() -> None:
     home = Path(said["home"])
     leases.BEAT_SECONDS, leases.LEASE_SECONDS = BEAT_SECONDS, LEASE_SECONDS
     if said["halt"]:
-        module, _, name = PLACES[said["halt"]].rpartition(".")
+        path, at_call = PLACES[said["halt"]]
+        module, _, name = path.rpartition(".")
         place = import_module(module)
-        setattr(place, name, _halting(getattr(place, name), home))
+        setattr(place, name, _halting(getattr(place, name), home, at_call))
     run_config = {"ops": {"compute_time_range": {"config": said["config"]}}}
     with (
         capture_interrupts(),

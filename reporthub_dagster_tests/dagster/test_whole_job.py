@@ -9,7 +9,6 @@ from uuid import uuid4
 
 import dagster as dg
 import pytest
-from sqlalchemy import create_engine
 
 from reporthub_dagster_tests.installation import PARAMETERS, TODAY, YESTERDAY, World
 
@@ -383,7 +382,7 @@ def test_a_broken_delivery_stops_no_other(world: World) -> None:
 def test_a_re_execution_reaches_only_who_did_not_get_it(world: World) -> None:
     world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
     first = world.run(config_id=1)
-    drop_source(world)
+    world.drop_source()
     second = re_execute(world, first.run_id, world.instance)
     assert second.success
     assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
@@ -403,14 +402,6 @@ def test_a_query_that_a_person_corrected_is_read_again(world: World) -> None:
     row = world.execution(first.run_id)
     assert (row["status"], row["rows_returned"]) == ("completed", 1)
     assert "trx_id = 5" in row["execution_context"]["original_query"]
-
-
-def drop_source(world: World) -> None:
-    """Take the data away: whoever queries it again fails."""
-    engine = create_engine(world.source_url.replace("mysql://", "mysql+pymysql://"))
-    with engine.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE trx")
-    engine.dispose()
 
 
 def re_execute(world: World, run_id: str, instance: dg.DagsterInstance) -> Any:
