@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,7 @@ import dagster as dg
 import pytest
 
 from reporthub_dagster_tests.installation import PARAMETERS, TODAY, YESTERDAY, World
+from reporthub_dagster_tests.servers.process import wait_until
 
 NAME = f"Sales_M-77_{YESTERDAY:%Y-%m-%d}.csv"
 CONTENT = b"trx_id,amount,status\r\n2,20.00,PAID\r\n3,1234567890.25,SETTLED\r\n6,0.01,PAID\r\n"
@@ -143,6 +145,8 @@ def test_a_scheduled_window_moves_last_run_at(world: World) -> None:
     end = row["execution_context"]["time_range"]["end"]
     last = world.go.row("SELECT last_run_at FROM report_schedules")["last_run_at"]
     assert f"{str(last)[:19].replace(' ', 'T')}+00:00" == end
+    later = datetime.fromisoformat(end) + timedelta(seconds=1)
+    wait_until(lambda: datetime.now(UTC) >= later, "a moment after the first window", 5)
     second = world.execution(world.run(config_id=1, schedule_id=1).run_id)["execution_context"]["time_range"]
     assert (second["calculation_method"], second["start"]) == ("last_run_at", end)
 
