@@ -15,6 +15,7 @@ from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
 from reporthub_dagster.planning import Deliver, destination_for
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
+from reporthub_dagster.reporting.file_name import moment_variables
 from reporthub_dagster.reporting.records import DeliveryReceipt, RenderedFile, ReportPlan
 from reporthub_dagster.reporting.template_values import texts_of
 
@@ -184,8 +185,6 @@ def parcel_variables(plan: ReportPlan, file: RenderedFile | None = None) -> Mapp
         **texts_of(plan.variables),
         "report_name": plan.report_name,
         "timezone": plan.window.timezone,
-        "date": f"{moment:%Y%m%d}",
-        "time": f"{moment:%H%M%S}",
-        "datetime": f"{moment:%Y%m%d_%H%M%S}",
+        **moment_variables(moment),
         "ext": file.path.suffix.lstrip(".") if file else "",
     }

@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.run_config import run_config_of
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.atomic import atomic_file
 
@@ -99,7 +100,7 @@ def run_report(config: Mapping[str, Any], *, talk: bool = True) -> FinishedRun:
     """
     quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
     run_config = {
-        "ops": {"compute_time_range": {"config": dict(config)}},
+        **run_config_of(config),
         "loggers": {"terminal": {}} if talk else quiet,
     }
     with _instance() as instance:

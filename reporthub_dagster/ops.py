@@ -28,7 +28,7 @@ from reporthub_dagster.producing import read_rows, write_file
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
-from reporthub_dagster.run_config import ReportRunConfig
+from reporthub_dagster.run_config import ReportRunConfig, tags_of
 from reporthub_dagster.settings import Settings
 
 PROGRESS_SECONDS = 5.0
@@ -47,7 +47,13 @@ def compute_time_range(
     if claim is None:
         return
     with attempt.at_work(context, hub, execution.id, claim) as work:
-        context.instance.add_run_tags(context.run_id, _tags(execution))
+        tags = tags_of(
+            execution_id=execution.id,
+            config_id=execution.config_id,
+            schedule_id=execution.schedule_id,
+            executed_by=execution.executed_by,
+        )
+        context.instance.add_run_tags(context.run_id, tags)
         plan = plan_report(
             hub.repository,
             _request(launch, execution),
@@ -226,17 +232,6 @@ def _request(launch: Mapping[str, Any], execution: Execution) -> ReportRequest:
         slot=instant_from_context(execution.context, "slot"),
         follows=instant_from_context(execution.context, "follows"),
     )
-
-
-def _tags(execution: Execution) -> dict[str, str]:
-    tags = {
-        "reporthub/execution_id": execution.id,
-        "reporthub/config_id": str(execution.config_id),
-        "reporthub/executed_by": execution.executed_by,
-    }
-    if execution.schedule_id is not None:
-        tags["reporthub/schedule_id"] = str(execution.schedule_id)
-    return tags
 
 
 def _plan_context(plan: ReportPlan) -> dict[str, Any]:

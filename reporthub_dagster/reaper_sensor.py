@@ -8,21 +8,21 @@ from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
-from dagster._core.storage.dagster_run import FINISHED_STATUSES
 
 from reporthub_dagster.attempt import environment_secrets
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Requeued
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
+from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of
 from reporthub_dagster.settings import Settings
 
 REAPER_SECONDS = 15
+_ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
 _AT_ONCE = 500
 _OVERLAP = timedelta(seconds=5)
 _FIRST_LOOK = timedelta(days=1)
 _REASON = "dagster/failure_reason"
-_EXECUTION = "reporthub/execution_id"
 _OWN_END = {"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE", "START_TIMEOUT"}
 _INTERRUPTED = "UNEXPECTED_TERMINATION"
 """How Dagster calls Ctrl-C and a signal that nobody sent through Dagster."""
@@ -54,10 +54,8 @@ def request_of(requeued: Requeued) -> dg.RunRequest:
     """A further attempt; asking again for the same one starts nothing."""
     return dg.RunRequest(
         run_key=f"{requeued.execution_id}:crash-{requeued.attempts}",
-        run_config={
-            "ops": {"compute_time_range": {"config": {"execution_id": requeued.execution_id}}},
-        },
-        tags={_EXECUTION: requeued.execution_id},
+        run_config=run_config_of({"execution_id": requeued.execution_id}),
+        tags={EXECUTION_TAG: requeued.execution_id},
     )
 
 
@@ -99,13 +97,13 @@ def ended_runs(
     runs = {execution_id_of(record.dagster_run): record.dagster_run.run_id for record in records}
     waiting = instance.get_runs(
         dg.RunsFilter(
-            statuses=[status for status in DagsterRunStatus if status not in FINISHED_STATUSES],
-            tags={_EXECUTION: list(runs)},
+            statuses=[status for status in DagsterRunStatus if status not in _ENDED],
+            tags={EXECUTION_TAG: list(runs)},
         )
     )
     others: dict[str, set[str]] = defaultdict(set)
     for run in waiting:
-        others[run.tags[_EXECUTION]].add(run.run_id)
+        others[run.tags[EXECUTION_TAG]].add(run.run_id)
     last = records[-1].update_timestamp
     # Runs that end in the same moment are not passed over, unless that moment alone fills the page.
     upto = last if len(records) == _AT_ONCE else last - _OVERLAP
@@ -118,7 +116,7 @@ def execution_id_of(run: dg.DagsterRun) -> str:
     config: Any = run.run_config
     for key in ("ops", "compute_time_range", "config", "execution_id"):
         config = config.get(key) if isinstance(config, Mapping) else None
-    return str(run.tags.get(_EXECUTION) or config or run.root_run_id or run.run_id)
+    return str(run.tags.get(EXECUTION_TAG) or config or run.root_run_id or run.run_id)
 
 
 def _error_of(instance: dg.DagsterInstance, run_id: str) -> str:

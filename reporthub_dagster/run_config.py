@@ -1,9 +1,29 @@
 """What a person or a program may say when launching a report: ids and choices, never a secret."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
+
+EXECUTION_TAG = "reporthub/execution_id"
+
+
+def run_config_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The run config of `execute_report` that says this to its first op."""
+    return {"ops": {"compute_time_range": {"config": dict(config)}}}
+
+
+def tags_of(
+    *, execution_id: str, config_id: int, schedule_id: int | None, executed_by: str
+) -> dict[str, str]:
+    """What a run can be found by."""
+    tags = {
+        EXECUTION_TAG: execution_id,
+        "reporthub/config_id": str(config_id),
+        "reporthub/executed_by": executed_by,
+    }
+    return tags if schedule_id is None else {**tags, "reporthub/schedule_id": str(schedule_id)}
 
 
 class ReportRunConfig(dg.Config):

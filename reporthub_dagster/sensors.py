@@ -8,6 +8,7 @@ import dagster as dg
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.launching import Launch
 from reporthub_dagster.resources import HubDatabase
+from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of, tags_of
 from reporthub_dagster.scheduling import Scheduler
 from reporthub_dagster.settings import CHECK_INTERVAL, Settings
 
@@ -44,17 +45,16 @@ def report_schedule_sensor(
 
 
 def _request(launch: Launch) -> dg.RunRequest:
-    tags = {
-        "reporthub/execution_id": launch.execution_id,
-        "reporthub/config_id": str(launch.config_id),
-        "reporthub/datasource_id": str(launch.datasource_id),
-        "reporthub/executed_by": launch.executed_by,
-    }
-    if launch.schedule_id is not None:
-        tags["reporthub/schedule_id"] = str(launch.schedule_id)
-    config = {"execution_id": launch.execution_id}
+    tags = tags_of(
+        execution_id=launch.execution_id,
+        config_id=launch.config_id,
+        schedule_id=launch.schedule_id,
+        executed_by=launch.executed_by,
+    )
     return dg.RunRequest(
-        run_key=launch.run_key, run_config={"ops": {"compute_time_range": {"config": config}}}, tags=tags
+        run_key=launch.run_key,
+        run_config=run_config_of({"execution_id": launch.execution_id}),
+        tags={**tags, "reporthub/datasource_id": str(launch.datasource_id)},
     )
 
 
@@ -63,8 +63,6 @@ def _in_flight(instance: dg.DagsterInstance, execution_ids: Sequence[str]) -> se
     found = set()
     for start in range(0, len(execution_ids), _MOST_ASKED):
         portion = list(execution_ids[start : start + _MOST_ASKED])
-        runs = instance.get_runs(
-            dg.RunsFilter(statuses=_NOT_STARTED, tags={"reporthub/execution_id": portion})
-        )
-        found |= {run.tags["reporthub/execution_id"] for run in runs}
+        runs = instance.get_runs(dg.RunsFilter(statuses=_NOT_STARTED, tags={EXECUTION_TAG: portion}))
+        found |= {run.tags[EXECUTION_TAG] for run in runs}
     return found

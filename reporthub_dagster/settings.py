@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from typing import Literal, Self
 from zoneinfo import ZoneInfo, available_timezones
@@ -23,6 +24,10 @@ from reporthub_dagster.reporting.schedule_policy import (
 CHECK_INTERVAL = "SCHEDULER_CHECK_INTERVAL_SECONDS"
 _LEAST_INTERVAL_SECONDS = 5
 """How often Dagster's daemon looks at its sensors; asking for more is asking for this."""
+
+
+_zones = cache(available_timezones)
+"""They stand in hundreds of files: read once a process, since settings are loaded many times a run."""
 
 
 class Settings(BaseModel):
@@ -71,7 +76,7 @@ class Settings(BaseModel):
     @field_validator("db_timezone", "default_timezone")
     @classmethod
     def _known_zone(cls, name: str) -> str:
-        if name not in available_timezones():
+        if name not in _zones():
             raise ValueError("not an IANA time zone such as Asia/Jakarta or UTC")
         return name
 

@@ -101,8 +101,6 @@ class SQLConnector(Connector, Generic[OptionsT]):
         given = {**query_of(url), **source.options}
         self._url = url.set(drivername=self.drivername, query={})
         self._secrets = secrets_of_url(source.url) | secrets_of_options(given)
-        if url.password:
-            self._secrets |= {str(url.password)}
         self._options: OptionsT = self._checked(given)
         self.warnings = tuple(
             f"{TABLE} {source.id}, column {self._column_of(key)}: the unknown key {key!r} was passed over"

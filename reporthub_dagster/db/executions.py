@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Insert, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reporthub_dagster.db import rows
@@ -105,13 +105,6 @@ class Executions:
             raise PermanentError(f"execution {execution_id} cannot be written to report_executions")
         return found
 
-    def holder(self, execution_id: str) -> Claim | None:
-        """The latest claim on an execution, whoever holds it."""
-        query = select(Lease.run_id, Lease.token).where(Lease.execution_id == execution_id)
-        with self._hub.begin() as connection:
-            row = connection.execute(query).one_or_none()
-        return Claim(execution_id, row.run_id, row.token) if row else None
-
     def claim(
         self,
         execution_id: str,
@@ -153,8 +146,9 @@ class Executions:
         Raises:
             LostClaimError: It is not.
         """
-        if self.holder(claim.execution_id) != claim:
-            raise _lost(claim)
+        with self._hub.begin() as connection:
+            if connection.scalar(select(Lease.token).where(*fence_of(claim))) is None:
+                raise lost(claim)
 
     def remember(self, claim: Claim, context: Mapping[str, Any]) -> None:
         """Merge keys into `execution_context`.
@@ -171,10 +165,8 @@ class Executions:
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
-        query = select(ReportExecution.execution_context).where(ReportExecution.id == claim.execution_id)
         with self._hub.begin() as connection:
-            context = connection.scalar(query)
-            present = context.get("warnings", []) if isinstance(context, Mapping) else []
+            present = context_of(connection, claim.execution_id).get("warnings", [])
             _write(connection, claim, {}, {"warnings": list(dict.fromkeys([*present, *warnings]))})
 
     def query_done(self, claim: Claim, result: QueryResult, context: Mapping[str, Any]) -> None:
@@ -277,16 +269,30 @@ def _write(
     row = ReportExecution.id == claim.execution_id
     changed = dict(values)
     if context:
-        present = connection.scalar(select(ReportExecution.execution_context).where(row))
-        changed["execution_context"] = {**(present if isinstance(present, Mapping) else {}), **context}
-    fence = exists().where(
-        Lease.execution_id == claim.execution_id, Lease.run_id == claim.run_id, Lease.token == claim.token
-    )
+        changed["execution_context"] = {**context_of(connection, claim.execution_id), **context}
+    fence = exists().where(*fence_of(claim))
     if connection.execute(update(ReportExecution).where(row, fence).values(changed)).rowcount != 1:
-        raise _lost(claim)
+        raise lost(claim)
 
 
-def _lost(claim: Claim) -> LostClaimError:
+def fence_of(claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    """True of a lease while the claim is the latest."""
+    return (
+        Lease.execution_id == claim.execution_id,
+        Lease.run_id == claim.run_id,
+        Lease.token == claim.token,
+    )
+
+
+def context_of(connection: Connection, execution_id: str) -> Mapping[str, Any]:
+    """What `execution_context` holds now; empty where it is not a JSON object."""
+    query = select(ReportExecution.execution_context).where(ReportExecution.id == execution_id)
+    present = connection.scalar(query)
+    return present if isinstance(present, Mapping) else {}
+
+
+def lost(claim: Claim) -> LostClaimError:
+    """The error of a run that no longer holds its execution."""
     return LostClaimError(f"execution {claim.execution_id} has been taken over by another run")
 
 

@@ -24,7 +24,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.clock import utc_ago
-from reporthub_dagster.db.executions import MESSAGE_LIMIT, Claim, LostClaimError
+from reporthub_dagster.db.executions import MESSAGE_LIMIT, Claim, context_of, fence_of, lost
 from reporthub_dagster.db.ledger import Lease
 from reporthub_dagster.db.models import ReportExecution
 from reporthub_dagster.db.session import Hub
@@ -100,15 +100,11 @@ class Leases:
             LostClaimError: Another run has taken the execution over, or the lease was taken away.
             TransientError: The database does not answer.
         """
-        fence = (
-            Lease.execution_id == claim.execution_id,
-            Lease.run_id == claim.run_id,
-            Lease.token == claim.token,
-        )
+        beat = update(Lease).where(*fence_of(claim)).values(heartbeat_at=utc_ago())
         with self._hub.begin() as connection:
-            beaten = connection.execute(update(Lease).where(*fence).values(heartbeat_at=utc_ago())).rowcount
+            beaten = connection.execute(beat).rowcount
         if beaten != 1:
-            raise LostClaimError(f"execution {claim.execution_id} has been taken over by another run")
+            raise lost(claim)
 
     def open_executions(self, ids: Collection[str] | None = None) -> list[OpenExecution]:
         """Executions without an outcome that a run of ours has worked on, oldest first, 500 at the most.
@@ -182,16 +178,12 @@ class Leases:
         table = ReportExecution
         values: dict[str, Any] = {"error_message": error[:MESSAGE_LIMIT] if error else None}
         if status == "queued":
-            values["status"] = "queued" if _knows_queued(connection) else "running"
+            values["status"] = waiting_status(connection)
         else:
             values |= {"status": status, "completed_at": rows.to_wall(at, self._hub.zone)}
         if seen.holder is not None and not seen.holder.is_nobody:
-            present = connection.scalar(select(table.execution_context).where(table.id == seen.id))
             given_up = [*seen.given_up_runs, seen.holder.claim.run_id]
-            values["execution_context"] = {
-                **(present if isinstance(present, Mapping) else {}),
-                GIVEN_UP_RUNS: given_up,
-            }
+            values["execution_context"] = {**context_of(connection, seen.id), GIVEN_UP_RUNS: given_up}
         same = (table.id == seen.id, table.status == seen.status)
         if connection.execute(update(table).where(*same).values(values)).rowcount != 1:
             raise _ChangedError
@@ -227,9 +219,9 @@ def _holder(execution_id: str, row: RowMapping) -> Holder:
     return Holder(claim, bool(row["silent"]), row["attempts"])
 
 
-def _knows_queued(connection: Connection) -> bool:
-    """False where the status column is an enum of the Go API's that lacks `queued`."""
+def waiting_status(connection: Connection) -> str:
+    """What the status column calls an execution that waits: `queued`, or `running` where it must."""
     columns = inspect(connection).get_columns(ReportExecution.__tablename__)
     (status,) = (column["type"] for column in columns if column["name"] == "status")
     words = getattr(status, "enums", None)
-    return words is None or "queued" in words
+    return "queued" if words is None or "queued" in words else "running"

@@ -17,6 +17,7 @@ from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.inserting import chunks, insert_new
+from reporthub_dagster.db.leases import waiting_status
 from reporthub_dagster.db.ledger import Launch, Lease, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution
 from reporthub_dagster.db.session import Hub
@@ -25,9 +26,6 @@ MOST_WAITING = 5_000
 """Waiting executions that one tick looks at, oldest first."""
 _ABANDONED = timedelta(hours=2)
 """A report runs an hour at most: a running row older than this that nobody leased is nobody's any more."""
-_STATUS_WORDS = """
-SELECT column_type FROM information_schema.columns
-WHERE table_schema = DATABASE() AND table_name = 'report_executions' AND column_name = 'status'"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +62,8 @@ class ExecutionQueue:
 
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self.waiting_status = self._find_waiting_status()
-        """What the status column calls an execution that waits: `queued`, or `running` where it must."""
+        with hub.begin() as connection:
+            self.waiting_status = waiting_status(connection)
 
     def waiting(self) -> list[WaitingExecution]:
         """Executions that no run has claimed, those wanted first at the head."""
@@ -132,14 +130,6 @@ class ExecutionQueue:
         """Drop requests that are too old to matter."""
         with self._hub.begin() as connection:
             connection.execute(delete(Launch).where(Launch.requested_at < before))
-
-    def _find_waiting_status(self) -> str:
-        if self._hub.engine.dialect.name not in {"mysql", "mariadb"}:
-            return "queued"
-        with self._hub.begin() as connection:
-            words = connection.exec_driver_sql(_STATUS_WORDS).scalar()
-        text = words.decode() if isinstance(words, bytes) else str(words or "")
-        return "running" if text.startswith("enum(") and "'queued'" not in text else "queued"
 
     def _select_waiting(self) -> Any:
         execution = ReportExecution

@@ -133,7 +133,7 @@ def hub_engine(url: str, zone: ZoneInfo) -> Engine:
 
 def translated(error: DBAPIError, url: str) -> ReportHubError:
     """What a person should do about a driver's error on the shared database."""
-    words = redact(str(error.orig), _secrets(url)).splitlines()[0]
+    words = redact(str(error.orig), secrets_of_url(url)).splitlines()[0]
     missing = _MISSING_TABLE.search(words)
     if missing:
         name = next(group for group in missing.groups() if group)
@@ -160,15 +160,6 @@ def translated(error: DBAPIError, url: str) -> ReportHubError:
     if isinstance(error, (DataError, IntegrityError)):
         return PermanentError(f"the shared database does not take a value: {words}")
     return TransientError(f"the shared database does not answer: {words}")
-
-
-def _secrets(url: str) -> frozenset[str]:
-    """The password as a URL parser sees it, and as SQLAlchemy does, which is more lenient."""
-    try:
-        password = make_url(url).password
-    except (ArgumentError, ValueError):
-        password = None
-    return secrets_of_url(url) | ({str(password)} if password else set())
 
 
 def _sqlite_engine(url: Any, database: str | None) -> Engine:

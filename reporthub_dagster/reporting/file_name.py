@@ -58,15 +58,13 @@ def safe_file_name(
         at its ends. An unknown placeholder stays as written, with a warning.
     """
     extension = extension.lstrip(".")
-    stamp = f"{moment:%Y%m%d_%H%M%S}"
-    text = f"{report_name.strip() or _FALLBACK}_{stamp}"
+    stamps = moment_variables(moment)
+    text = f"{report_name.strip() or _FALLBACK}_{stamps['datetime']}"
     warnings: tuple[str, ...] = ()
     if template and template.strip():
         own = {
             "report_name": report_name,
-            "date": f"{moment:%Y%m%d}",
-            "time": f"{moment:%H%M%S}",
-            "datetime": stamp,
+            **stamps,
             "execution_id": execution_id,
             "ext": extension,
         }
@@ -75,6 +73,15 @@ def safe_file_name(
         warnings = tuple(f"the file name keeps {{{name}}}: no such variable" for name in filled.unknown)
     stem = _safe_stem(text.strip(), extension) or _safe_stem(report_name, extension) or _FALLBACK
     return FileName(_free(stem, extension, {_key(name) for name in taken}), warnings)
+
+
+def moment_variables(moment: datetime) -> dict[str, str]:
+    """`date` 20250131, `time` 080000 and `datetime` 20250131_080000, of file names and mail texts."""
+    return {
+        "date": f"{moment:%Y%m%d}",
+        "time": f"{moment:%H%M%S}",
+        "datetime": f"{moment:%Y%m%d_%H%M%S}",
+    }
 
 
 def _safe_stem(text: str, extension: str) -> str:

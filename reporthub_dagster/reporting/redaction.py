@@ -10,6 +10,7 @@ from urllib.parse import quote, unquote, urlsplit
 MASK = "•••"
 
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-zA-Z][\w+.-]*://[^\s:/@]*):(?P<password>[^\s/]*)@")
+_LENIENT_PASSWORD = re.compile(r"://[^:/@]*:(?P<password>[^@]*)@")
 _SECRET_KEY = re.compile(
     r"pass(word|wd|phrase)?$|secret|token|private_key|api_?key|access_key|credential|^auth$|authorization",
     re.IGNORECASE,
@@ -24,12 +25,17 @@ def is_secret_key(key: str) -> bool:
 
 
 def secrets_of_url(url: str) -> frozenset[str]:
-    """The password of a URL, as it stands there and decoded; empty when it has none."""
+    """The password of a URL, as it stands there and decoded; empty when it has none.
+
+    Both as the standard has it and as database drivers do, for whom it may hold a `/`.
+    """
     try:
-        password = urlsplit(url).password
+        strict = urlsplit(url).password
     except ValueError:
-        return frozenset()
-    return frozenset({password, unquote(password)}) if password else frozenset()
+        strict = None
+    lenient = _LENIENT_PASSWORD.search(url)
+    found = {password for password in (strict, lenient and lenient["password"]) if password}
+    return frozenset(found | {unquote(password) for password in found})
 
 
 def secrets_of_options(options: Mapping[str, Any]) -> frozenset[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reporthub_dagster.db.executions import Claim, Executions, Outcome
+from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.destinations.base import DestinationSettings
@@ -80,9 +81,13 @@ class Days:
         executions = Executions(self.hub)
         execution = executions.find(execution_id)
         assert execution is not None
-        holder = executions.holder(execution_id)
+        holder = Leases(self.hub).holder(execution_id)
         claim = executions.claim(
-            execution_id, f"{run}-{execution_id[:8]}", after=holder, from_status=execution.status, at=self.now
+            execution_id,
+            f"{run}-{execution_id[:8]}",
+            after=holder.claim if holder else None,
+            from_status=execution.status,
+            at=self.now,
         )
         assert claim is not None
         request = ReportRequest(

@@ -51,6 +51,10 @@ def test_secrets_of_a_url_are_its_password_as_written_and_decoded() -> None:
     assert secrets_of_url("http://[broken") == frozenset()
 
 
+def test_a_password_that_only_drivers_understand_is_found() -> None:
+    assert "p/w" in secrets_of_url("mysql://u:p/w@h/d")
+
+
 def test_secrets_of_options_are_found_at_any_depth() -> None:
     options = {
         "password": "one",
