@@ -23,7 +23,7 @@ dev: $(ENVIRONMENT) ## Start Dagster's UI on http://127.0.0.1:3000 on the same i
 	@$(RUN) python -m demo.dev
 
 test: $(ENVIRONMENT) ## Run the tests; they start their own servers
-	$(RUN) pytest $(ARGS)
+	$(RUN) pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(ENVIRONMENT) ## Lint, types, layers, lock file
 	$(UV) lock --check

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
+settings.register_profile("reporthub", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("reporthub")
+
 pytest_plugins = [
     "reporthub_dagster_tests.servers.mariadb",
     "reporthub_dagster_tests.servers.postgresql",
