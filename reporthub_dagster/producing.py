@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 from reporthub_dagster.connectors.base import Progress, QueryLimits
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.planning import active_config, active_source, connector_for, located
-from reporthub_dagster.renderers.base import RenderRequest
+from reporthub_dagster.renderers.base import RenderRequest, Section
 from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.reporting.file_name import FileName, safe_file_name
 from reporthub_dagster.reporting.plan import prepare_query, visible_columns
@@ -101,15 +101,15 @@ def write_file(plan: ReportPlan, result: QueryResult, folder: ExecutionFolder) -
     folder.create()
     name = file_name_of(plan)
     columns, unknown = visible_columns(plan, [column.name for column in result.columns])
+    section = Section("", Spool.open(result.spool), columns, result.truncated, plan.query)
     request = RenderRequest(
         title=plan.report_name,
         window=plan.window,
-        columns=columns,
-        truncated=result.truncated,
+        sections=(section,),
         options=plan.parameters.get("format") or {},
     )
     with located("report_configs", plan.config_id):
-        file = renderer.render(Spool.open(result.spool), request, folder.files / name.name)
+        file = renderer.render(request, folder.files / name.name)
     return replace(file, warnings=(*name.warnings, *unknown, *file.warnings))
 
 

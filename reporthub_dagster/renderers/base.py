@@ -20,23 +20,79 @@ _SLICE_BYTES = 16 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Section:
+    """The rows of one query, as a sheet, a table or a whole file.
+
+    Attributes:
+        name: The sheet's name; empty for a report of one query.
+        spool: The rows.
+        columns: Columns to show, in this order; all of them exist in the spool.
+        truncated: True when the source had more rows than the report may have: the file says so where the
+            format has room for a remark (a title page, a document), never as a row of data.
+        query: The query as its row has it, with the names of its values and never the values.
+    """
+
+    name: str
+    spool: Spool
+    columns: tuple[str, ...]
+    truncated: bool = False
+    query: str = ""
+
+    @property
+    def row_count(self) -> int:
+        """How many rows there are."""
+        return self.spool.row_count
+
+    @property
+    def fields(self) -> list[pa.Field]:
+        """The columns with their types."""
+        return [self.spool.schema.field(name) for name in self.columns]
+
+    def slices(self, rows: int = 16_384) -> Iterator[pa.RecordBatch]:
+        """The rows, these columns in this order, in pieces small enough to build text from.
+
+        A piece has at most `rows` rows, and fewer when its cells are large (one row at least).
+        """
+        for batch in self.spool.batches(list(self.columns)):
+            for start in range(0, batch.num_rows, rows):
+                yield from _halved(batch.slice(start, rows))
+
+
+@dataclass(frozen=True, slots=True)
 class RenderRequest:
     """What to write.
 
     Attributes:
         title: The report's name.
         window: The window that the rows cover; its zone is the one in which instants are shown.
-        columns: Columns to show, in this order; all of them exist in the spool.
-        truncated: True when the source had more rows than the report may have: the file says so where the
-            format has room for a remark (a title page, a document), never as a row of data.
-        options: `parameters.format`, each renderer's own names.
+        sections: One for each query, at least one; only one where the renderer's `holds_sections` is false.
+        options: `parameters.format` as it was given.
     """
 
     title: str
     window: TimeWindow
-    columns: tuple[str, ...]
-    truncated: bool = False
+    sections: tuple[Section, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def row_count(self) -> int:
+        """How many rows all sections have."""
+        return sum(section.row_count for section in self.sections)
+
+    @property
+    def truncated(self) -> bool:
+        """True when one of the sections is."""
+        return any(section.truncated for section in self.sections)
+
+    @property
+    def only_section(self) -> Section:
+        """The one section of a format that holds no more.
+
+        Raises:
+            ValueError: There are several.
+        """
+        (section,) = self.sections
+        return section
 
 
 class Remarks:
@@ -66,13 +122,15 @@ class Renderer(ABC):
     extension: ClassVar[str]
     """Without the dot."""
     media_type: ClassVar[str]
+    holds_sections: ClassVar[bool]
+    """True when one file holds several sections; else each section is a file of its own."""
 
     @abstractmethod
-    def write(self, spool: Spool, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
+    def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the whole file; returns what was altered on the way, one sentence each.
 
         Rows are read in batches: memory does not grow with their number, except where the format has to be
-        written at once, which the class says. The same spool and request give the same bytes. `file` is open
+        written at once, which the class says. The same spools and request give the same bytes. `file` is open
         under its temporary name in the target's folder; scratch files belong beside it and are removed.
 
         Raises:
@@ -81,7 +139,7 @@ class Renderer(ABC):
             OSError: The file cannot be written.
         """
 
-    def render(self, spool: Spool, request: RenderRequest, target: Path) -> RenderedFile:
+    def render(self, request: RenderRequest, target: Path) -> RenderedFile:
         """Write `target` whole or not at all.
 
         Raises:
@@ -89,7 +147,7 @@ class Renderer(ABC):
         """
         with atomic_path(target) as temporary:
             with temporary.open("xb") as file:
-                warnings = self.write(spool, request, file)
+                warnings = self.write(request, file)
             size = temporary.stat().st_size
             with temporary.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -100,19 +158,9 @@ class Renderer(ABC):
             media_type=self.media_type,
             size=size,
             sha256=digest,
-            row_count=spool.row_count,
+            row_count=request.row_count,
             warnings=warnings,
         )
-
-
-def slices(spool: Spool, columns: tuple[str, ...], *, rows: int = 16_384) -> Iterator[pa.RecordBatch]:
-    """The rows of a spool, these columns in this order, in pieces small enough to build text from.
-
-    A piece has at most `rows` rows, and fewer when its cells are large (one row at least).
-    """
-    for batch in spool.batches(list(columns)):
-        for start in range(0, batch.num_rows, rows):
-            yield from _halved(batch.slice(start, rows))
 
 
 def _halved(batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:

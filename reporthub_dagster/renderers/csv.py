@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from reporthub_dagster.renderers.base import Renderer, RenderRequest, slices
+from reporthub_dagster.renderers.base import Renderer, RenderRequest
 from reporthub_dagster.renderers.cells import (
     TEXT,
     TextStyle,
@@ -28,7 +28,6 @@ from reporthub_dagster.renderers.cells import (
     text_block,
 )
 from reporthub_dagster.renderers.options import Options, read_options
-from reporthub_dagster.storage.spool import Spool
 
 _LINE_END = "\r\n"
 _FORMULA = r"^[=+\-@\t\r]"
@@ -50,19 +49,20 @@ class CsvRenderer(Renderer):
     format = "csv"
     extension = "csv"
     media_type = "text/csv"
+    holds_sections = False
 
-    def write(self, spool: Spool, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
+    def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the file; nothing is ever altered but for the apostrophes."""
         options = read_options(CsvOptions, request.options, renderer=self.format)
         style = TextStyle(ZoneInfo(request.window.timezone))
-        fields = [spool.schema.field(name) for name in request.columns]
+        section = request.only_section
         if options.bom:
             file.write(b"\xef\xbb\xbf")
         _write_lines(
-            [_text_fields(pa.array([name], TEXT), options) for name in request.columns], options, file
+            [_text_fields(pa.array([name], TEXT), options) for name in section.columns], options, file
         )
-        for batch in slices(spool, request.columns):
-            columns = zip(batch.columns, fields, strict=True)
+        for batch in section.slices():
+            columns = zip(batch.columns, section.fields, strict=True)
             _write_lines([_fields(array, field, style, options) for array, field in columns], options, file)
         return ()
 

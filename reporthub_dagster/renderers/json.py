@@ -1,6 +1,7 @@
 """JSON: one array of objects, a row a line, every value exact; built column by column with Arrow.
 
-* Every object has every column; NULL is `null`.
+* Several queries are an object: the name of each, with its array.
+* Every object of a row has every column; NULL is `null`.
 * Integers and decimals are numbers with all their digits (readers that turn them into floats lose some);
   floats are the shortest number that reads back the same. JSON has no NaN and no infinities: they are the
   strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
@@ -22,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
-from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, slices
+from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.cells import (
     TEXT,
     TextStyle,
@@ -33,7 +34,7 @@ from reporthub_dagster.renderers.cells import (
     text_block,
 )
 from reporthub_dagster.renderers.options import Options, read_options
-from reporthub_dagster.storage.spool import Spool, text_kind
+from reporthub_dagster.storage.spool import text_kind
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _CONTROL = {code: f"\\u{code:04x}" for code in range(0x20)} | {
@@ -56,22 +57,34 @@ class JsonRenderer(Renderer):
     format = "json"
     extension = "json"
     media_type = "application/json"
+    holds_sections = True
 
-    def write(self, spool: Spool, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
+    def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the file; remarks name columns whose JSON documents were not valid."""
         read_options(JsonOptions, request.options, renderer=self.format)
         style = TextStyle(ZoneInfo(request.window.timezone), date_time_separator="T")
-        fields = [spool.schema.field(name) for name in request.columns]
-        remarks, separator = Remarks(), b"[\n"
-        for batch in slices(spool, request.columns):
-            columns = zip(batch.columns, fields, strict=True)
-            values = [_values(array, field, style, remarks) for array, field in columns]
-            if batch.num_rows:
-                file.write(separator)
-                file.write(text_block(_objects(request.columns, values), ",\n"))
-                separator = b",\n"
-        file.write(b"[]\n" if separator == b"[\n" else b"\n]\n")
+        remarks = Remarks()
+        if len(request.sections) == 1:
+            _write_array(request.only_section, style, remarks, file)
+        else:
+            for position, section in enumerate(request.sections):
+                file.write(f"{',' if position else '{'}\n{_string(section.name)}: ".encode())
+                _write_array(section, style, remarks, file)
+            file.write(b"\n}")
+        file.write(b"\n")
         return remarks.sentences()
+
+
+def _write_array(section: Section, style: TextStyle, remarks: Remarks, file: BinaryIO) -> None:
+    separator = b"[\n"
+    for batch in section.slices():
+        columns = zip(batch.columns, section.fields, strict=True)
+        values = [_values(array, field, style, remarks) for array, field in columns]
+        if batch.num_rows:
+            file.write(separator)
+            file.write(text_block(_objects(section.columns, values), ",\n"))
+            separator = b",\n"
+    file.write(b"[]" if separator == b"[\n" else b"\n]")
 
 
 def _objects(names: tuple[str, ...], values: list[pa.Array]) -> pa.Array:

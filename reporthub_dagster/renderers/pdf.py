@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 import pyarrow as pa
 from pydantic import Field
 
-from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, slices
+from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.cells import TextStyle, cell_texts, is_numeric, is_text
 from reporthub_dagster.renderers.options import Options, read_options
 from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
@@ -32,7 +32,6 @@ from reporthub_dagster.renderers.pdf_layout import (
 )
 from reporthub_dagster.renderers.pdf_pages import Line, Pages
 from reporthub_dagster.reporting.errors import PermanentError
-from reporthub_dagster.storage.spool import Spool
 
 MOST_ROWS = 100_000
 _SAMPLE_ROWS = 300
@@ -54,29 +53,39 @@ class PdfRenderer(Renderer):
     format = "pdf"
     extension = "pdf"
     media_type = "application/pdf"
+    holds_sections = True
 
-    def write(self, spool: Spool, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
+    def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the document; remarks name columns with cut cells or characters without a glyph."""
         options = read_options(PdfOptions, request.options, renderer=self.format)
-        if spool.row_count > MOST_ROWS:
+        if request.row_count > MOST_ROWS:
             raise PermanentError(
-                f"a pdf shows at most {MOST_ROWS:,} rows, not {spool.row_count:,}: "
+                f"a pdf shows at most {MOST_ROWS:,} rows, not {request.row_count:,}: "
                 "set output_format to xlsx or csv, or narrow the query"
             )
-        fields = [spool.schema.field(name) for name in request.columns]
         style = TextStyle(ZoneInfo(request.window.timezone))
-        layout = choose_layout(_samples(spool, fields, style), options.paper, options.orientation)
-        pages = Pages(file, request, spool.row_count, layout, [is_numeric(field) for field in fields])
-        columns = [_Column(field, width, layout) for field, width in zip(fields, layout.widths, strict=True)]
-        for batch in slices(spool, request.columns, rows=4096):
-            arrays = zip(columns, batch.columns, strict=True)
-            texts = [column.texts(array, style) for column, array in arrays]
-            for row in zip(*texts, strict=True):
-                pages.add_row([column.lines(text) for column, text in zip(columns, row, strict=True)])
-        if not spool.row_count:
-            pages.add_remark(_NO_ROWS)
+        pages = Pages(file, request)
+        columns = []
+        for section in request.sections:
+            layout = choose_layout(_samples(section, style), options.paper, options.orientation)
+            columns += _write_section(pages, section, layout, style)
         pages.finish()
-        return _remarks(request.title, columns)
+        return _remarks(request, columns)
+
+
+def _write_section(pages: Pages, section: Section, layout: Layout, style: TextStyle) -> list[_Column]:
+    pages.begin(section, layout, [is_numeric(field) for field in section.fields])
+    columns = [
+        _Column(field, width, layout) for field, width in zip(section.fields, layout.widths, strict=True)
+    ]
+    for batch in section.slices(rows=4096):
+        arrays = zip(columns, batch.columns, strict=True)
+        texts = [column.texts(array, style) for column, array in arrays]
+        for row in zip(*texts, strict=True):
+            pages.add_row([column.lines(text) for column, text in zip(columns, row, strict=True)])
+    if not section.row_count:
+        pages.add_remark(_NO_ROWS)
+    return columns
 
 
 class _Column:
@@ -105,18 +114,20 @@ class _Column:
         return [Line(line, self._face.width(line)) for line in lines]
 
 
-def _remarks(title: str, columns: list[_Column]) -> tuple[str, ...]:
+def _remarks(request: RenderRequest, columns: list[_Column]) -> tuple[str, ...]:
     remarks = Remarks()
     for column in columns:
         remarks.note(column.name, _LACKING, column.replaced)
         remarks.note(column.name, _SHORTENED, column.shortened)
-    about_title = (f"title: {_LACKING}",) if semibold().printable(title)[1] else ()
+    titles = [request.title, *(section.name for section in request.sections)]
+    lacking = any(semibold().printable(title)[1] for title in titles)
+    about_title = (f"title: {_LACKING}",) if lacking else ()
     return about_title + remarks.sentences()
 
 
-def _samples(spool: Spool, fields: list[pa.Field], style: TextStyle) -> list[Sample]:
-    names = tuple(field.name for field in fields)
-    first = next(iter(slices(spool, names, rows=_SAMPLE_ROWS)), None)
+def _samples(section: Section, style: TextStyle) -> list[Sample]:
+    fields = section.fields
+    first = next(iter(section.slices(rows=_SAMPLE_ROWS)), None)
     columns = first.columns if first is not None else [pa.array([], field.type) for field in fields]
     return [
         Sample(

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 from reportlab.pdfbase.pdfdoc import PDFDictionary, PDFName, PDFStream
 from reportlab.pdfgen.canvas import Canvas
 
-from reporthub_dagster.renderers.base import RenderRequest
+from reporthub_dagster.renderers.base import RenderRequest, Section
 from reporthub_dagster.renderers.captions import cut_caption, rows_caption, window_caption
 from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
 from reporthub_dagster.renderers.pdf_layout import GUTTER, MARGIN, Layout, wrap
@@ -49,23 +49,29 @@ class Pages:
     Args:
         file: Where the document is written when it is finished.
         request: What the report is.
-        rows: How many rows it will have.
-        layout: Where the columns are.
-        right: Which columns are aligned to the right.
     """
 
-    def __init__(
-        self, file: BinaryIO, request: RenderRequest, rows: int, layout: Layout, right: list[bool]
-    ) -> None:
-        self._layout = layout
-        self._right = right
+    def __init__(self, file: BinaryIO, request: RenderRequest) -> None:
         self._request = request
         self._number = 0
-        self._canvas = _canvas(file, request, layout)
-        self._header = self._wrapped_header()
+        self._canvas = _canvas(file, request)
+
+    def begin(self, section: Section, layout: Layout, right: list[bool]) -> None:
+        """Begin a table on a new page.
+
+        Args:
+            section: What it is of.
+            layout: The page, and where the columns are.
+            right: Which columns are aligned to the right.
+        """
+        if self._number:
+            self._close_page()
+        self._layout = layout
+        self._right = right
+        self._header = self._wrapped_header(section.columns)
         self._edges = [MARGIN + sum(layout.widths[:index]) for index in range(len(layout.widths) + 1)]
-        self._turn()
-        self._title_block(rows)
+        self._open_page()
+        self._title_block(section)
         self._table_header()
 
     def add_row(self, cells: list[list[Line]]) -> None:
@@ -73,7 +79,8 @@ class Pages:
         leading = self._layout.size * _LEADING
         height = max(map(len, cells)) * leading + 2 * _ROW_PADDING
         if self._y - height < MARGIN:
-            self._turn()
+            self._close_page()
+            self._open_page()
             self._table_header()
         self._draw_cells(cells, regular(), _INK)
         self._y -= height
@@ -95,19 +102,18 @@ class Pages:
         canvas.endForm()
         canvas.save()
 
-    def _wrapped_header(self) -> list[list[Line]]:
+    def _wrapped_header(self, names: tuple[str, ...]) -> list[list[Line]]:
         size, face = self._layout.size, semibold()
         cells = []
-        for name, width in zip(self._request.columns, self._layout.widths, strict=True):
+        for name, width in zip(names, self._layout.widths, strict=True):
             lines, _, _ = wrap(name, (width - 2 * GUTTER) / size, face)
             cells.append([Line(line, face.width(line)) for line in lines])
         return cells
 
-    def _turn(self) -> None:
+    def _open_page(self) -> None:
         """Go to the top of a new page."""
-        if self._number:
-            self._close_page()
         self._number += 1
+        self._canvas.setPageSize(self._layout.page)
         self._y = self._layout.page[1] - MARGIN
         self._hairlines: list[tuple[float, float, float, float]] = []
         self._text = self._canvas.beginText()
@@ -115,14 +121,15 @@ class Pages:
         self._colour: tuple[float, ...] = ()
         self._font = ("", 0.0)
 
-    def _title_block(self, rows: int) -> None:
+    def _title_block(self, section: Section) -> None:
         room = self._layout.page[0] - 2 * MARGIN
-        for line in wrap(self._request.title, room / _TITLE, semibold())[0][:3]:
+        rows = section.row_count
+        for line in wrap(section.name or self._request.title, room / _TITLE, semibold())[0][:3]:
             self._y -= _TITLE
             self._write(MARGIN, self._y, line, semibold(), _TITLE, _INK)
             self._y -= _TITLE * (_LEADING - 1)
         captions = [(f"{window_caption(self._request.window)}  ·  {rows_caption(rows)}", _MUTED)]
-        if self._request.truncated:
+        if section.truncated:
             captions.append((cut_caption(rows), _WARNING))
         for text, colour in captions:
             self._y -= _CAPTION * 1.5
@@ -191,10 +198,9 @@ class Pages:
         self._write(x, _FOOTER_BASELINE, lines[0], face, _FOOTER, _MUTED)
 
 
-def _canvas(file: BinaryIO, request: RenderRequest, layout: Layout) -> Any:
+def _canvas(file: BinaryIO, request: RenderRequest) -> Any:
     canvas = _Paper(
         file,
-        pagesize=layout.page,
         pageCompression=1,
         invariant=1,
         initialFontName=regular().name,

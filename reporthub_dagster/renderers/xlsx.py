@@ -22,14 +22,13 @@ from xlsxwriter import Workbook
 from xlsxwriter.exceptions import FileCreateError
 from xlsxwriter.worksheet import Worksheet
 
-from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, slices
+from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.captions import cut_caption, rows_caption, window_caption
 from reporthub_dagster.renderers.cells import TextStyle, cell_texts, is_numeric
 from reporthub_dagster.renderers.options import Options, read_options
 from reporthub_dagster.renderers.xlsx_cells import Cells, sheet_cells
 from reporthub_dagster.reporting.errors import PermanentError
 from reporthub_dagster.storage.atomic import TEMPORARY_SUFFIX
-from reporthub_dagster.storage.spool import Spool
 
 SHEET_ROWS = 1_048_576
 _SHEET_COLUMNS = 16_384
@@ -59,23 +58,26 @@ class XlsxRenderer(Renderer):
     format = "xlsx"
     extension = "xlsx"
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
+    holds_sections = True
 
-    def write(self, spool: Spool, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
+    def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the workbook; remarks name columns whose text was cut."""
         read_options(XlsxOptions, request.options, renderer=self.format)
-        if len(request.columns) > _SHEET_COLUMNS:
-            raise PermanentError(
-                f"an Excel sheet has {_SHEET_COLUMNS:,} columns, not {len(request.columns):,}"
-            )
+        most = max(len(section.columns) for section in request.sections)
+        if most > _SHEET_COLUMNS:
+            raise PermanentError(f"an Excel sheet has {_SHEET_COLUMNS:,} columns, not {most:,}")
+        remarks = Remarks()
         with _workbook(file) as book:
-            book.set_properties(_properties(spool, request))
-            sheets = _Sheets(book, spool, request)
-            for batch in slices(spool, request.columns, rows=4096):
-                sheets.write(batch)
-            sheets.finish()
-            if request.truncated:
-                _write_note(book, spool, request)
-        return sheets.remarks.sentences()
+            book.set_properties(_properties(request))
+            for section in request.sections:
+                sheets = _Sheets(book, request, section, remarks)
+                for batch in section.slices(rows=4096):
+                    sheets.write(batch)
+                sheets.finish()
+            for section in request.sections:
+                if section.truncated:
+                    _write_note(book, request, section)
+        return remarks.sentences()
 
 
 class _Sheet(Worksheet):  # type: ignore[misc]
@@ -118,14 +120,14 @@ def _workbook(file: BinaryIO) -> Iterator[Workbook]:
 class _Sheets:
     """Writes rows to a sheet and opens the next when it is full."""
 
-    def __init__(self, book: Workbook, spool: Spool, request: RenderRequest) -> None:
-        self.remarks = Remarks()
+    def __init__(self, book: Workbook, request: RenderRequest, section: Section, remarks: Remarks) -> None:
+        self._remarks = remarks
         self._book = book
-        self._title = request.title
-        self._names = request.columns
-        self._fields = [spool.schema.field(name) for name in request.columns]
+        self._title = section.name or request.title
+        self._names = section.columns
+        self._fields = section.fields
         self._style = TextStyle(ZoneInfo(request.window.timezone))
-        self._widths = _widths(spool, request.columns, self._style)
+        self._widths = _widths(section, self._style)
         self._formats: dict[tuple[str, str], Any] = {}
         self._align = ["right" if is_numeric(field) else "left" for field in self._fields]
         self._wrapped = book.add_format({"text_wrap": True, "valign": "top"})
@@ -187,7 +189,7 @@ class _Sheets:
             form = self._wrapped
             self._make_room(text, self._widths[position])
         if self._sheet.write_string(self._row, position, text, form) == _CUT:
-            self.remarks.note(self._names[position], _TOO_LONG)
+            self._remarks.note(self._names[position], _TOO_LONG)
 
     def _make_room(self, text: str, width: int) -> None:
         """Heighten the row for a text of several lines; not every program does so by itself."""
@@ -225,23 +227,23 @@ def _first_units(text: str, units: int) -> str:
     return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", "ignore").strip("' ")
 
 
-def _properties(spool: Spool, request: RenderRequest) -> dict[str, Any]:
+def _properties(request: RenderRequest) -> dict[str, Any]:
     return {
         "title": request.title,
         "subject": window_caption(request.window),
         "author": "ReportHub",
-        "comments": cut_caption(spool.row_count) if request.truncated else "",
+        "comments": cut_caption(request.row_count) if request.truncated else "",
         # Not the time of writing: the same report is the same bytes.
         "created": request.window.end.astimezone(UTC).replace(tzinfo=None),
     }
 
 
-def _widths(spool: Spool, columns: tuple[str, ...], style: TextStyle) -> list[int]:
+def _widths(section: Section, style: TextStyle) -> list[int]:
     """Widths in characters, from the headers and the first rows."""
-    longest = [_characters(name) + 2 for name in columns]  # the filter's arrow takes its part
-    for batch in slices(spool, columns, rows=_SAMPLE_ROWS):
-        for position, (array, name) in enumerate(zip(batch.columns, columns, strict=True)):
-            texts = cell_texts(array, spool.schema.field(name), style).to_pylist()
+    longest = [_characters(name) + 2 for name in section.columns]  # the filter's arrow takes its part
+    for batch in section.slices(rows=_SAMPLE_ROWS):
+        for position, (array, field) in enumerate(zip(batch.columns, section.fields, strict=True)):
+            texts = cell_texts(array, field, style).to_pylist()
             longest[position] = max([longest[position], *(_characters(text) for text in texts if text)])
         break
     least, most = _WIDTHS
@@ -254,15 +256,15 @@ def _characters(text: str) -> int:
     return len(line) + sum(character > "\u2e7f" for character in line)
 
 
-def _write_note(book: Workbook, spool: Spool, request: RenderRequest) -> None:
+def _write_note(book: Workbook, request: RenderRequest, section: Section) -> None:
     taken = [sheet.get_name() for sheet in book.worksheets()]
     sheet = book.add_worksheet(sheet_name("Note", taken))
     bold = book.add_format({"bold": True})
     lines = {
         "Report": request.title,
         "Window": window_caption(request.window),
-        "Rows": rows_caption(spool.row_count),
-        "Note": cut_caption(spool.row_count),
+        "Rows": rows_caption(section.row_count),
+        "Note": cut_caption(section.row_count),
     }
     sheet.set_column(0, 0, 12)
     sheet.set_column(1, 1, 80)

@@ -15,6 +15,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from reporthub_dagster.renderers.base import RenderRequest, Section
 from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import RenderedFile
@@ -32,7 +33,7 @@ every_format = pytest.mark.parametrize("kind", RENDERERS.kinds())
 
 def render(kind: str, spool: Spool, folder: Path, **changes: Any) -> RenderedFile:
     renderer = RENDERERS.get(kind)()
-    return renderer.render(spool, request_for(spool, **changes), folder / f"report.{renderer.extension}")
+    return renderer.render(request_for(spool, **changes), folder / f"report.{renderer.extension}")
 
 
 def read_back(kind: str, spool: Spool, folder: Path, **changes: Any) -> Content:
@@ -196,7 +197,7 @@ spool = Spool.open(folder / "spool.arrow")
 renderer = RENDERERS.get(kind)()
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 try:
-    renderer.render(spool, request_for(spool), folder / f"report.{kind}")
+    renderer.render(request_for(spool), folder / f"report.{kind}")
 except OSError as error:
     print("OSError", error.errno)
 """
@@ -228,7 +229,7 @@ from reporthub_dagster_tests.renderers.spools import request_for
 
 kind, folder = sys.argv[1], Path(sys.argv[2])
 spool = Spool.open(folder / "spool.arrow")
-RENDERERS.get(kind)().render(spool, request_for(spool), folder / f"report.{kind}")
+RENDERERS.get(kind)().render(request_for(spool), folder / f"report.{kind}")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 
@@ -253,3 +254,21 @@ def test_memory_does_not_grow_with_the_rows(kind: str, rows: int, tmp_path: Path
     small, large = peak("small", 1), peak("large", rows // 10_000)
 
     assert large < small + 30, f"{small} MB for 10,000 rows, {large} MB for {rows:,}"
+
+
+@every_format
+def test_several_sections_are_one_file_where_the_format_holds_them(kind: str, tmp_path: Path) -> None:
+    (tmp_path / "second").mkdir()
+    first, second = table(tmp_path, rows=2), table(tmp_path / "second", rows=3)
+    sections = tuple(
+        Section(name, spool, ("row", "city")) for name, spool in (("First", first), ("Second", second))
+    )
+    request = RenderRequest("Both", WINDOW, sections)
+    renderer = RENDERERS.get(kind)()
+
+    if not renderer.holds_sections:
+        with pytest.raises(ValueError, match="too many values"):
+            renderer.render(request, tmp_path / "report")
+    else:
+        file = renderer.render(request, tmp_path / "report")
+        assert file.row_count == 5

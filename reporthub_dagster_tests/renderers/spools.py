@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from reporthub_dagster.renderers.base import RenderRequest
+from reporthub_dagster.renderers.base import RenderRequest, Section
 from reporthub_dagster.reporting.records import TimeWindow
 from reporthub_dagster.storage.spool import Spool, new_spool
 
@@ -40,10 +40,8 @@ def value_spool(folder: Path, field: pa.Field, values: Sequence[Any]) -> Spool:
 
 
 def request_for(spool: Spool, **changes: Any) -> RenderRequest:
-    """A request for every column of a spool."""
-    given: dict[str, Any] = {
-        "title": "Daily settlements",
-        "window": WINDOW,
-        "columns": tuple(spool.schema.names),
-    } | changes
-    return RenderRequest(**given)
+    """A request for a spool in one section: every column, unless `changes` say otherwise."""
+    mine = {name: changes.pop(name) for name in ("name", "columns", "truncated", "query") if name in changes}
+    section: dict[str, Any] = {"name": "", "columns": tuple(spool.schema.names)} | mine
+    given: dict[str, Any] = {"title": "Daily settlements", "window": WINDOW} | changes
+    return RenderRequest(sections=(Section(spool=spool, **section),), **given)

@@ -22,7 +22,7 @@ ONE = pa.schema([("a", pa.utf8())])
 
 
 def written(spool: Spool, **options: Any) -> bytes:
-    file = CsvRenderer().render(spool, request_for(spool, options=options), spool.path.with_suffix(".csv"))
+    file = CsvRenderer().render(request_for(spool, options=options), spool.path.with_suffix(".csv"))
     return file.path.read_bytes()
 
 

@@ -23,7 +23,7 @@ DOCUMENT = text_field("v", "json")
 
 def render(folder: Path, field: pa.Field, *batches: Sequence[Any]) -> RenderedFile:
     spool = spool_of(folder / "spool.arrow", pa.schema([field]), *([batch] for batch in batches))
-    return JsonRenderer().render(spool, request_for(spool), folder / "report.json")
+    return JsonRenderer().render(request_for(spool), folder / "report.json")
 
 
 def text_of(folder: Path, field: pa.Field, *batches: Sequence[Any]) -> str:

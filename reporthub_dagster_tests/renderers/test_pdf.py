@@ -27,7 +27,7 @@ TEXT = pa.field("value", pa.utf8())
 
 def render(folder: Path, field: pa.Field, values: Sequence[Any], **changes: Any) -> RenderedFile:
     spool = spool_of(folder / "spool.arrow", pa.schema([field]), [values])
-    return PdfRenderer().render(spool, request_for(spool, **changes), folder / "report.pdf")
+    return PdfRenderer().render(request_for(spool, **changes), folder / "report.pdf")
 
 
 def lines(folder: Path, field: pa.Field, values: Sequence[Any], **changes: Any) -> list[list[str]]:

@@ -29,7 +29,7 @@ MOMENT = datetime(2025, 1, 31, 8)
 
 def workbook(folder: Path, field: pa.Field, values: Sequence[Any], **changes: Any) -> Workbook:
     spool = spool_of(folder / "spool.arrow", pa.schema([field]), [values])
-    file = XlsxRenderer().render(spool, request_for(spool, **changes), folder / "report.xlsx")
+    file = XlsxRenderer().render(request_for(spool, **changes), folder / "report.xlsx")
     return openpyxl.load_workbook(file.path)
 
 
@@ -105,7 +105,7 @@ def test_a_text_of_several_lines_gets_the_room(tmp_path: Path) -> None:
 def test_a_long_text_is_cut_at_the_limit_of_a_cell(text: str, kept: int, tmp_path: Path) -> None:
     spool = spool_of(tmp_path / "spool.arrow", pa.schema([("note", pa.utf8())]), [[text]])
 
-    file = XlsxRenderer().render(spool, request_for(spool), tmp_path / "report.xlsx")
+    file = XlsxRenderer().render(request_for(spool), tmp_path / "report.xlsx")
 
     value = openpyxl.load_workbook(file.path).active["A2"].value
     assert value == text[:kept]
@@ -181,7 +181,7 @@ def test_more_columns_than_a_sheet_has_are_refused(tmp_path: Path) -> None:
     spool = spool_of(tmp_path / "spool.arrow", schema)
 
     with pytest.raises(PermanentError, match="16,384 columns, not 16,385"):
-        XlsxRenderer().render(spool, request_for(spool), tmp_path / "report.xlsx")
+        XlsxRenderer().render(request_for(spool), tmp_path / "report.xlsx")
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
