@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +54,7 @@ class DeliveryOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Deliverer:
-    """Sends the file of one execution.
+    """Sends the files of one execution.
 
     Attributes:
         claim: Checked before each send: a run that was taken over sends nothing.
@@ -69,7 +69,7 @@ class Deliverer:
     logs: DeliveryLogs
     claim: Claim
     plan: ReportPlan
-    file: RenderedFile
+    files: tuple[RenderedFile, ...]
     settings: DestinationSettings
     say: Callable[[str], object]
     tolerate: Callable[[Iterable[str]], object] = lambda _: None
@@ -87,7 +87,7 @@ class Deliverer:
         now = datetime.now(UTC)
         self.logs.settle_dead(self.plan.execution_id, delivery_id, now)
         history = self.logs.history(self.plan.execution_id, delivery_id)
-        parcel = Parcel(self.plan.execution_id, (self.file,), parcel_variables(self.plan, self.file))
+        parcel = Parcel(self.plan.execution_id, self.files, parcel_variables(self.plan, self.files))
         try:
             delivery = self.repository.delivery(delivery_id)
             destination = destination_for(delivery, self.settings)
@@ -167,7 +167,7 @@ class Deliverer:
             number=number,
             started_at=started,
             recipient_count=count,
-            file_size_bytes=self.file.size,
+            file_size_bytes=sum(file.size for file in self.files),
         )
 
 
@@ -178,7 +178,7 @@ def is_wanted(deliver: Deliver, recipient: str) -> bool:
     return deliver == "all"
 
 
-def parcel_variables(plan: ReportPlan, file: RenderedFile | None = None) -> Mapping[str, str]:
+def parcel_variables(plan: ReportPlan, files: Sequence[RenderedFile] = ()) -> Mapping[str, str]:
     """Values for the templates of a delivery that belong to the report; the parcel's own come beside them."""
     moment = plan.window.as_of.astimezone(ZoneInfo(plan.window.timezone))
     return {
@@ -186,5 +186,5 @@ def parcel_variables(plan: ReportPlan, file: RenderedFile | None = None) -> Mapp
         "report_name": plan.report_name,
         "timezone": plan.window.timezone,
         **moment_variables(moment),
-        "ext": file.path.suffix.lstrip(".") if file else "",
+        "ext": files[0].path.suffix.lstrip(".") if files else "",
     }

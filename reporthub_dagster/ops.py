@@ -140,7 +140,7 @@ def deliver(
             logs=hub.delivery_logs,
             claim=work.claim,
             plan=plan,
-            file=file,
+            files=(file,),
             settings=mailer.settings(),
             say=context.log.info,
             check=work.heart.check,

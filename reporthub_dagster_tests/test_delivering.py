@@ -63,7 +63,7 @@ class Attempt:
             logs=self.logs,
             claim=claim,
             plan=self.plan,
-            file=self.file,
+            files=(self.file,),
             settings=self.settings,
             say=say,
             pause=lambda _: None,
