@@ -198,6 +198,8 @@ class RenderedFile:
         size: Bytes.
         sha256: Hex digest of the bytes.
         row_count: Rows of the result that the file shows.
+        truncated: True when the source had more rows than that.
+        options: What it was made with, as `parameters.format` has it.
     """
 
     path: Path
@@ -208,6 +210,8 @@ class RenderedFile:
     sha256: str
     row_count: int
     warnings: tuple[str, ...] = ()
+    truncated: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from reporthub_dagster.reporting.records import Column, QueryResult
@@ -42,6 +45,11 @@ class ExecutionFolder:
         """Folder of the rendered files."""
         return self.path / "files"
 
+    @property
+    def manifest(self) -> Path:
+        """Says which files are whole; see `storage.manifest`."""
+        return self.path / "manifest.json"
+
     def create(self) -> None:
         """Make the folders and remove what an attempt that died left half-written.
 
@@ -49,8 +57,21 @@ class ExecutionFolder:
             OSError: The output folder cannot be written.
         """
         self.files.mkdir(parents=True, exist_ok=True)
-        for leftover in self.path.rglob(f".*{TEMPORARY_SUFFIX}"):
-            leftover.unlink(missing_ok=True)
+        for leftover in list(self.path.rglob(f".*{TEMPORARY_SUFFIX}")):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A folder for what is only on its way to a file; gone afterwards.
+
+        Raises:
+            OSError: The output folder cannot be written.
+        """
+        with TemporaryDirectory(prefix=".", suffix=TEMPORARY_SUFFIX, dir=self.path) as folder:
+            yield Path(folder)
 
     def save_result(self, saved: SavedResult) -> None:
         """Note that the spool is whole, and what is known about it.
