@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from getpass import getuser
 from pathlib import Path
@@ -28,11 +29,12 @@ from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.slots import Slots
+from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import read_rows
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
-from reporthub_dagster.resources import destination_settings
 from reporthub_dagster.settings import Settings
+from reporthub_dagster.status import Limits, print_status, status_document
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
 from reporthub_dagster.storage.spool import Spool
 from reporthub_dagster.timetable import Timetable, print_schedule
@@ -250,6 +252,24 @@ def schedules(ahead: int, as_json: bool) -> int:
         for document in documents:
             print_schedule(document)
     return DONE
+
+
+@main.command()
+@_as_json
+@_errors_in_one_line
+def status(as_json: bool) -> int:
+    """Say whether schedulers live and reports are on time; exit 1 when not. A monitor may call it often."""
+    settings = Settings.load()
+    limits = Limits(
+        timedelta(minutes=settings.late_minutes), timedelta(seconds=settings.sensor_interval_seconds)
+    )
+    with closing(_hub(settings)) as hub:
+        document = status_document(hub, limits)
+    if as_json:
+        _print_json(document)
+    else:
+        print_status(document)
+    return DONE if document["ok"] else FAILED
 
 
 def _hub(settings: Settings) -> Hub:

@@ -3,19 +3,21 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
 
 from reporthub_dagster.attempt import environment_secrets
+from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Requeued
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of
 from reporthub_dagster.settings import Settings
+from reporthub_dagster.status import REAPER_SENSOR
 
 REAPER_SECONDS = 15
 _ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
@@ -30,24 +32,24 @@ _INTERRUPTED = "UNEXPECTED_TERMINATION"
 
 @dg.sensor(
     job_name=execute_report.name,
-    name="execution_reaper_sensor",
+    name=REAPER_SENSOR,
     description="Closes or requeues what a dead run left open, and starts the further attempts.",
     minimum_interval_seconds=REAPER_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabase) -> dg.SensorResult:
     """One tick of the reaper."""
-    instance = context.instance
-    reaper = Reaper(hub.leases, Settings.load().crash_retries, lambda ids: fates(instance, ids))
-    now = datetime.now(UTC)
+    instance, settings = context.instance, Settings.load()
+    reaper = Reaper(hub.leases, settings.crash_retries, lambda ids: fates(instance, ids))
+    now = hub.hub.now()
     ended, cursor = ended_runs(instance, context.cursor, now)
     verdicts = [*reaper.reap(now), *reaper.close_unclaimed(ended, now)]
     for verdict in verdicts:
         context.log.warning(f"execution {verdict.execution_id}: {verdict.status}: {verdict.reason}")
     requests = [request_of(requeued) for requeued in reaper.requeued()[:50]]
-    return dg.SensorResult(
-        run_requests=requests, cursor=cursor, skip_reason=None if requests else f"{len(verdicts)} settled"
-    )
+    message = f"{len(verdicts):,} settled; {len(requests):,} further attempts asked for"
+    Schedulers(hub.hub).ticked(settings.scheduler_name, REAPER_SENSOR, message)
+    return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=None if requests else message)
 
 
 def request_of(requeued: Requeued) -> dg.RunRequest:

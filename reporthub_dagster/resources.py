@@ -14,7 +14,8 @@ from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
+from reporthub_dagster.destinations.base import DestinationSettings
+from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
 
@@ -76,21 +77,3 @@ class Mailer(dg.ConfigurableResource):  # type: ignore[type-arg]
     def settings(self) -> DestinationSettings:
         """The environment's part of a delivery."""
         return destination_settings(Settings.load())
-
-
-def destination_settings(settings: Settings) -> DestinationSettings:
-    """What destinations get from the environment."""
-    if not settings.smtp_host:
-        return DestinationSettings()
-    password = settings.smtp_password
-    return DestinationSettings(
-        smtp=SmtpServer(
-            host=settings.smtp_host,
-            port=settings.smtp_port,
-            username=settings.smtp_user,
-            password=password.get_secret_value() if password else None,
-            from_email=settings.smtp_from_email,
-            use_tls=settings.smtp_use_tls,
-            ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,
-        )
-    )

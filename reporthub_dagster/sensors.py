@@ -5,12 +5,14 @@ from collections.abc import Iterator, Sequence
 
 import dagster as dg
 
+from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.launching import Launch
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of, tags_of
 from reporthub_dagster.scheduling import Scheduler
 from reporthub_dagster.settings import CHECK_INTERVAL, Settings
+from reporthub_dagster.status import SCHEDULE_SENSOR
 
 _NOT_STARTED = [
     dg.DagsterRunStatus.QUEUED,
@@ -23,7 +25,7 @@ _MOST_ASKED = 100
 @dg.sensor(
     # By name: of a sensor that holds its job Dagster 1.13 makes a copy, and warns of its own beta parameter.
     job_name=execute_report.name,
-    name="report_schedule_sensor",
+    name=SCHEDULE_SENSOR,
     default_status=dg.DefaultSensorStatus.RUNNING,
     # The one setting that Dagster needs when it loads the definitions.
     minimum_interval_seconds=Settings.load(
@@ -35,9 +37,11 @@ def report_schedule_sensor(
     context: dg.SensorEvaluationContext, hub: HubDatabase
 ) -> Iterator[dg.RunRequest | dg.SkipReason]:
     """Runs for everything that is due or queued; the fault of one schedule stops no other."""
-    scheduler = Scheduler(hub.hub, Settings.load().schedule_policy)
+    settings = Settings.load()
+    scheduler = Scheduler(hub.hub, settings.schedule_policy)
     outcome = scheduler.tick(hub.hub.now(), lambda execution_ids: _in_flight(context.instance, execution_ids))
     context.log.info(outcome.message)
+    Schedulers(hub.hub).ticked(settings.scheduler_name, SCHEDULE_SENSOR, outcome.message)
     if not outcome.launches:
         yield dg.SkipReason(outcome.message)
     for launch in outcome.launches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -24,6 +25,7 @@ from reporthub_dagster.reporting.schedule_policy import (
 CHECK_INTERVAL = "SCHEDULER_CHECK_INTERVAL_SECONDS"
 _LEAST_INTERVAL_SECONDS = 5
 """How often Dagster's daemon looks at its sensors; asking for more is asking for this."""
+_NAME_LIMIT = 100
 
 
 _zones = cache(available_timezones)
@@ -61,6 +63,12 @@ class Settings(BaseModel):
     crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
     check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)
+    scheduler_name: str = Field(
+        default_factory=lambda: socket.gethostname()[:_NAME_LIMIT],
+        alias="REPORTHUB_SCHEDULER_NAME",
+        max_length=_NAME_LIMIT,
+    )
+    late_minutes: int = Field(30, alias="REPORTHUB_LATE_MINUTES", ge=1, le=7 * 24 * 60)
     catch_up: CatchUp = Field("latest", alias="REPORTHUB_CATCH_UP")
     misfire_grace_minutes: int = Field(
         60, alias="REPORTHUB_MISFIRE_GRACE_MINUTES", ge=0, le=MOST_GRACE_MINUTES

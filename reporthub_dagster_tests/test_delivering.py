@@ -13,11 +13,11 @@ from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.delivering import Deliverer
+from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import read_rows, write_file
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, TransientError
 from reporthub_dagster.reporting.records import ReportPlan
-from reporthub_dagster.resources import destination_settings
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
 from reporthub_dagster_tests.installation import ZONE, World

@@ -88,7 +88,7 @@ class Leases:
 
     def holder(self, execution_id: str) -> Holder | None:
         """Who holds an execution, whether it lives or not."""
-        query = select(Lease.run_id, Lease.token, Lease.attempts, _silent().label("silent"))
+        query = select(Lease.run_id, Lease.token, Lease.attempts, is_silent().label("silent"))
         with self._hub.begin() as connection:
             row = connection.execute(query.where(Lease.execution_id == execution_id)).mappings().one_or_none()
         return _holder(execution_id, row) if row else None
@@ -114,7 +114,7 @@ class Leases:
         """
         table = ReportExecution
         columns = (table.id, table.status, table.started_at, table.execution_context)
-        lease = (Lease.run_id, Lease.token, Lease.attempts, _silent().label("silent"))
+        lease = (Lease.run_id, Lease.token, Lease.attempts, is_silent().label("silent"))
         mine = or_(
             Lease.execution_id.is_not(None), cast(table.execution_context, Text).contains(f'"{LAUNCH}": {{')
         )
@@ -167,7 +167,7 @@ class Leases:
             return
         fence = [Lease.execution_id == seen.id, Lease.token == seen.holder.claim.token]
         if seen.holder.silent:
-            fence.append(_silent())
+            fence.append(is_silent())
         values |= {"token": Lease.token + 1, "attempts": Lease.attempts + int(died)}
         if connection.execute(update(Lease).where(*fence).values(values)).rowcount != 1:
             raise _ChangedError
@@ -206,8 +206,8 @@ class _ChangedError(Exception):
     """Somebody else changed the execution between looking and writing."""
 
 
-def _silent() -> ColumnElement[bool]:
-    """The run of a lease is dead by its silence; what never had a heartbeat is."""
+def is_silent() -> ColumnElement[bool]:
+    """True of a lease whose run is dead by its silence; what never had a heartbeat is."""
     return and_(
         Lease.run_id != NOBODY,
         or_(Lease.heartbeat_at.is_(None), Lease.heartbeat_at < utc_ago(LEASE_SECONDS)),

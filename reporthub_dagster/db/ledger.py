@@ -25,7 +25,7 @@ class Lease(Base):
 
     __tablename__ = "reporthub_leases"
 
-    execution_id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    execution_id: Mapped[str] = mapped_column(exact_text(36), primary_key=True)
     run_id: Mapped[str] = mapped_column(String(36))
     token: Mapped[int]
     claimed_at: Mapped[datetime] = mapped_column(WallTime)
@@ -42,7 +42,7 @@ class Slot(Base):
     __tablename__ = "reporthub_slots"
 
     schedule_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    slot: Mapped[datetime] = mapped_column(UtcTime, primary_key=True)
+    slot: Mapped[datetime] = mapped_column(UtcTime, primary_key=True, index=True)
     state: Mapped[str] = mapped_column(String(20))
     reason: Mapped[LongText | None]
     execution_id: Mapped[str | None] = mapped_column(exact_text(36), index=True)
@@ -74,3 +74,19 @@ class Launch(Base):
     execution_id: Mapped[str] = mapped_column(exact_text(36), primary_key=True)
     attempt: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     requested_at: Mapped[datetime] = mapped_column(UtcTime, index=True)
+
+
+class SchedulerTick(Base):
+    """The last tick of one sensor of one scheduler: how a monitor sees that they live.
+
+    Attributes:
+        scheduler: `REPORTHUB_SCHEDULER_NAME`, else the name of its machine.
+        ticked_at: In UTC by the database's clock.
+    """
+
+    __tablename__ = "reporthub_schedulers"
+
+    scheduler: Mapped[str] = mapped_column(exact_text(100), primary_key=True)
+    sensor: Mapped[str] = mapped_column(exact_text(50), primary_key=True)
+    ticked_at: Mapped[datetime] = mapped_column(UTC_MOMENT)
+    message: Mapped[LongText | None]

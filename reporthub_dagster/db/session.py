@@ -15,7 +15,7 @@ from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError,
 
 from reporthub_dagster.db.clock import utc_ago
 from reporthub_dagster.db.ledger import Lease
-from reporthub_dagster.db.upgrade import add_missing_columns
+from reporthub_dagster.db.upgrade import add_what_is_missing
 from reporthub_dagster.reporting.errors import (
     ConfigurationError,
     PermanentError,
@@ -79,13 +79,13 @@ class Hub:
     def create_missing_tables(self) -> list[str]:
         """Create what is absent of the shared tables and our own; returns the names.
 
-        Tables that are there stay as they are, except that our own get the columns they lack.
+        Tables that are there stay as they are, except that our own get the columns and indexes they lack.
         """
         with self.begin() as connection:
             existing = set(inspect(connection).get_table_names())
             missing = [table for table in _TABLES.sorted_tables if table.name not in existing]
             _TABLES.create_all(connection, tables=missing)
-            added = add_missing_columns(connection, _TABLES)
+            added = add_what_is_missing(connection, _TABLES)
         return [*(table.name for table in missing), *added]
 
     def close(self) -> None:

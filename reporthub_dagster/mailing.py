@@ -1,0 +1,24 @@
+"""The mail server of the environment, as destinations want it; knows no Dagster, which loads slowly."""
+
+from __future__ import annotations
+
+from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
+from reporthub_dagster.settings import Settings
+
+
+def destination_settings(settings: Settings) -> DestinationSettings:
+    """What destinations get from the environment."""
+    if not settings.smtp_host:
+        return DestinationSettings()
+    password = settings.smtp_password
+    return DestinationSettings(
+        smtp=SmtpServer(
+            host=settings.smtp_host,
+            port=settings.smtp_port,
+            username=settings.smtp_user,
+            password=password.get_secret_value() if password else None,
+            from_email=settings.smtp_from_email,
+            use_tls=settings.smtp_use_tls,
+            ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,
+        )
+    )
