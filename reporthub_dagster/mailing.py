@@ -1,4 +1,4 @@
-"""The mail server of the environment, as destinations want it; knows no Dagster, which loads slowly."""
+"""What the environment says to destinations; knows no Dagster, which loads slowly."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from reporthub_dagster.settings import Settings
 
 def destination_settings(settings: Settings) -> DestinationSettings:
     """What destinations get from the environment."""
+    return DestinationSettings(smtp=_smtp_server(settings), egress=settings.egress_policy)
+
+
+def _smtp_server(settings: Settings) -> SmtpServer | None:
     if not settings.smtp_host:
-        return DestinationSettings()
+        return None
     password = settings.smtp_password
-    return DestinationSettings(
-        smtp=SmtpServer(
-            host=settings.smtp_host,
-            port=settings.smtp_port,
-            username=settings.smtp_user,
-            password=password.get_secret_value() if password else None,
-            from_email=settings.smtp_from_email,
-            use_tls=settings.smtp_use_tls,
-            ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,
-        )
+    return SmtpServer(
+        host=settings.smtp_host,
+        port=settings.smtp_port,
+        username=settings.smtp_user,
+        password=password.get_secret_value() if password else None,
+        from_email=settings.smtp_from_email,
+        use_tls=settings.smtp_use_tls,
+        ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,
     )

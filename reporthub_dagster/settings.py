@@ -13,6 +13,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from sqlalchemy import URL
 
+from reporthub_dagster.network.egress import EgressPolicy
+from reporthub_dagster.network.egress import Mode as EgressMode
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.schedule_policy import (
     MOST_GRACE_MINUTES,
@@ -60,6 +62,8 @@ class Settings(BaseModel):
     smtp_from_email: str | None = Field(None, alias="SMTP_FROM_EMAIL")
     smtp_use_tls: bool = Field(True, alias="SMTP_USE_TLS")
     smtp_ca_file: Path | None = Field(None, alias="REPORTHUB_SMTP_CA_FILE")
+    egress: EgressMode = Field("default", alias="REPORTHUB_EGRESS")
+    egress_allow: str = Field("", alias="REPORTHUB_EGRESS_ALLOW")
     crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
     check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)
@@ -87,6 +91,12 @@ class Settings(BaseModel):
         if name not in _zones():
             raise ValueError("not an IANA time zone such as Asia/Jakarta or UTC")
         return name
+
+    @field_validator("egress_allow")
+    @classmethod
+    def _networks_and_hosts(cls, text: str) -> str:
+        EgressPolicy.parse("default", text)
+        return text
 
     @classmethod
     def load(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -136,6 +146,11 @@ class Settings(BaseModel):
             overlap=self.overlap,
             jitter_seconds=self.jitter_seconds,
         )
+
+    @property
+    def egress_policy(self) -> EgressPolicy:
+        """Where deliveries may connect to."""
+        return EgressPolicy.parse(self.egress, self.egress_allow)
 
     @property
     def sensor_interval_seconds(self) -> int:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 
+from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, ReceiptState, RenderedFile
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options
@@ -54,10 +55,16 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class DestinationSettings:
-    """What destinations get from the environment rather than from their row."""
+    """What destinations get from the environment rather than from their row.
+
+    Attributes:
+        timeout_seconds: For connecting, and for each answer.
+        egress: Which addresses may be reached.
+    """
 
     smtp: SmtpServer | None = None
     timeout_seconds: float = 30.0
+    egress: EgressPolicy = field(default_factory=EgressPolicy)
 
 
 class Destination(ABC):

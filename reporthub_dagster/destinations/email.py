@@ -35,7 +35,7 @@ class EmailDestination(Destination):
     def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
         super().__init__(delivery, settings)
         self._config = EmailSettings.of_row(delivery.options, delivery.id)
-        self._route = find_route(self._config, settings.smtp, delivery.id)
+        self._route = find_route(self._config, settings, delivery.id)
         self._sender = find_sender(self._config, settings.smtp, delivery.id)
         self._reply_to = reply_addresses(self._config, delivery.id)
         self._warn(*tolerated(self._config, self._route))

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pydantic import AliasChoices, Field
 
 from reporthub_dagster.destinations.addresses import Address, split_addresses
-from reporthub_dagster.destinations.base import SmtpServer
+from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
 from reporthub_dagster.destinations.row_settings import RowSettings, Secret
 from reporthub_dagster.destinations.smtp_connect import Route
+from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError
 
 _STARTTLS_PORT, _TLS_PORT = 587, 465
@@ -41,16 +42,17 @@ class EmailSettings(RowSettings):
     tls_verify: bool = True
 
 
-def find_route(settings: EmailSettings, environment: SmtpServer | None, row: int) -> Route:
+def find_route(settings: EmailSettings, surroundings: DestinationSettings, row: int) -> Route:
     """The row's server, or the environment's with what the row says otherwise.
 
-    The environment's password goes to the environment's server only.
+    The environment's password goes to the environment's server only. That server is the operator's own word:
+    it may be anywhere.
 
     Raises:
         ConfigurationError: There is neither.
     """
     own = settings.smtp_server is not None
-    known = SmtpServer(settings.smtp_server, 0, use_tls=False) if settings.smtp_server else environment
+    known = SmtpServer(settings.smtp_server, 0, use_tls=False) if settings.smtp_server else surroundings.smtp
     if known is None:
         raise ConfigurationError(
             "there is no mail server",
@@ -79,6 +81,7 @@ def find_route(settings: EmailSettings, environment: SmtpServer | None, row: int
         ca_file=settings.tls_ca_file or known.ca_file,
         verify=settings.tls_verify,
         row=row if own else None,
+        egress=surroundings.egress if own else EgressPolicy(),
     )
 
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 from dataclasses import dataclass, field
 
+from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
 from reporthub_dagster.reporting.redaction import redact
 
@@ -30,6 +31,7 @@ class Route:
         row: The row of `report_deliveries` that names it; None when it is the environment's.
         starttls: TLS is asked for after connecting, and required.
         implicit_tls: TLS from the first byte.
+        egress: Which addresses it may be at.
     """
 
     host: str
@@ -41,6 +43,7 @@ class Route:
     ca_file: str | None
     verify: bool
     row: int | None
+    egress: EgressPolicy = field(default_factory=EgressPolicy, repr=False)
 
     @property
     def name(self) -> str:
@@ -66,6 +69,25 @@ class Route:
         return ConfigurationError(
             f"{self.name} {problem}", table=table, row=self.row, column=self.setting(setting), valid=valid
         )
+
+
+class _Guarded(smtplib.SMTP):
+    """Connects where the policy lets it; smtplib looks up and connects in one private method."""
+
+    def __init__(self, route: Route, timeout: float) -> None:
+        self._egress = route.egress
+        super().__init__(route.host, route.port, "localhost", timeout=timeout)
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        return self._egress.connect(host, port, timeout)
+
+
+class _GuardedTls(smtplib.SMTP_SSL, _Guarded):
+    """The same with TLS from the first byte."""
+
+    def __init__(self, route: Route, timeout: float, context: ssl.SSLContext | None) -> None:
+        self._egress = route.egress
+        smtplib.SMTP_SSL.__init__(self, route.host, route.port, "localhost", timeout=timeout, context=context)
 
 
 def connect(route: Route, timeout: float) -> smtplib.SMTP:
@@ -111,13 +133,8 @@ def _tls_context(route: Route) -> ssl.SSLContext | None:
 
 def _reach(route: Route, timeout: float, context: ssl.SSLContext | None) -> smtplib.SMTP:
     """Connect and read the greeting; our name is our address, so that no look-up can hang."""
-    smtp = (
-        smtplib.SMTP_SSL(route.host, route.port, "localhost", timeout=timeout, context=context)
-        if route.implicit_tls
-        else smtplib.SMTP(route.host, route.port, "localhost", timeout=timeout)
-    )
+    smtp = _GuardedTls(route, timeout, context) if route.implicit_tls else _Guarded(route, timeout)
     assert smtp.sock is not None  # noqa: S101 - for mypy: connected, or smtplib had raised
-    smtp.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # mails are written in pieces
     own = smtp.sock.getsockname()[0]
     smtp.local_hostname = f"[IPv6:{own}]" if ":" in own else f"[{own}]"
     return smtp

@@ -18,6 +18,7 @@ import trustme
 
 from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
 from reporthub_dagster.destinations.email import EmailDestination
+from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
 from reporthub_dagster.reporting.records import DeliveryReceipt
 from reporthub_dagster_tests.destinations.parcels import delivery, parcel, rendered, send_all, states
@@ -614,3 +615,17 @@ def test_the_message_id_is_the_same_on_every_attempt(smtp_server: MailServer, tm
     assert first == again
     assert len({*first, *other}) == 4
     assert all(one.endswith("@hub.test>") for one in first)
+
+
+def test_a_rows_server_is_held_to_the_egress_policy_and_the_operators_is_not(
+    smtp_server: MailServer, tmp_path: Path
+) -> None:
+    strict = EgressPolicy.parse("strict")
+    settings = DestinationSettings(smtp=smtp_server.environment, timeout_seconds=5, egress=strict)
+    own = {"smtp_server": smtp_server.host, "smtp_port": smtp_server.port, "from_email": "a@b.test"}
+    refused, sent = (
+        send_all(EmailDestination(delivery("email", options, "ana@x.test"), settings), parcel())[0]
+        for options in (own, {})
+    )
+    assert (refused.state, refused.needs_person, sent.state) == ("refused", True, "sent")
+    assert "REPORTHUB_EGRESS_ALLOW" in refused.detail

@@ -1,0 +1,145 @@
+"""The one way to speak HTTP: checked addresses, verified certificates, time limits, no redirect, no proxy."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import httpcore
+import httpx
+
+from reporthub_dagster.network.egress import EgressPolicy
+
+_KINDS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
+    (httpcore.ConnectTimeout, httpx.ConnectTimeout),
+    (httpcore.ReadTimeout, httpx.ReadTimeout),
+    (httpcore.WriteTimeout, httpx.WriteTimeout),
+    (httpcore.PoolTimeout, httpx.PoolTimeout),
+    (httpcore.ConnectError, httpx.ConnectError),
+    (httpcore.ReadError, httpx.ReadError),
+    (httpcore.WriteError, httpx.WriteError),
+    (httpcore.RemoteProtocolError, httpx.RemoteProtocolError),
+    (httpcore.LocalProtocolError, httpx.LocalProtocolError),
+    (httpcore.UnsupportedProtocol, httpx.UnsupportedProtocol),
+)
+"""httpcore's exceptions as httpx's, which is what callers of a client expect."""
+
+
+def http_client(
+    policy: EgressPolicy,
+    timeout: float,
+    *,
+    guarded: bool = True,
+    ca_file: str | Path | None = None,
+    verify: bool = True,
+) -> httpx.Client:
+    """A client for one delivery; close it.
+
+    Args:
+        policy: Which addresses may be reached; each is the one that was checked.
+        timeout: Seconds for connecting, and for each piece that is read or written.
+        guarded: URLs may not reach this machine's own services.
+        ca_file: PEM file of the authorities to trust instead of the system's.
+        verify: False accepts any certificate.
+
+    Raises:
+        OSError: `ca_file` cannot be read.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    transport = _GuardedTransport(_GuardedBackend(policy, guarded=guarded), context)
+    return httpx.Client(
+        transport=transport,
+        trust_env=False,
+        follow_redirects=False,
+        timeout=httpx.Timeout(timeout),
+        headers={"User-Agent": "ReportHub"},
+    )
+
+
+class _GuardedBackend(httpcore.NetworkBackend):
+    """Connects to the addresses that the policy has checked; TLS still sees the host's name."""
+
+    def __init__(self, policy: EgressPolicy, *, guarded: bool) -> None:
+        self._policy = policy
+        self._guarded = guarded
+        self._plain = httpcore.SyncBackend()
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        try:
+            addresses = self._policy.addresses(host, port, guarded=self._guarded)
+        except OSError as error:
+            raise httpcore.ConnectError(str(error)) from None
+        failure: Exception | None = None
+        for _, address in addresses:
+            try:
+                return self._plain.connect_tcp(address[0], port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpcore.ConnectError("the name has no address")
+
+    def connect_unix_socket(
+        self,
+        path: str,
+        timeout: float | None = None,  # noqa: ARG002 - httpcore's
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
+    ) -> httpcore.NetworkStream:
+        raise httpcore.ConnectError(f"{path}: sockets of this machine are not for URLs")
+
+
+class _GuardedTransport(httpx.BaseTransport):
+    """httpx over a pool of httpcore's that uses our backend."""
+
+    def __init__(self, backend: httpcore.NetworkBackend, context: ssl.SSLContext) -> None:
+        self._pool = httpcore.ConnectionPool(ssl_context=context, network_backend=backend)
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        url = request.url
+        plain = httpcore.Request(
+            request.method,
+            httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        try:
+            answer = self._pool.handle_request(plain)
+        except tuple(kind for kind, _ in _KINDS) as error:
+            raise _translated(error) from error
+        return httpx.Response(
+            answer.status, headers=answer.headers, stream=_Body(answer), extensions=answer.extensions
+        )
+
+    def close(self) -> None:
+        self._pool.close()
+
+
+class _Body(httpx.SyncByteStream):
+    """An answer's body as it arrives."""
+
+    def __init__(self, answer: httpcore.Response) -> None:
+        self._answer = answer
+
+    def __iter__(self) -> Iterator[bytes]:
+        try:
+            yield from self._answer.iter_stream()
+        except tuple(kind for kind, _ in _KINDS) as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        self._answer.close()
+
+
+def _translated(error: Exception) -> httpx.TransportError:
+    ours = next(ours for kind, ours in _KINDS if isinstance(error, kind))
+    return ours(str(error))
