@@ -3,7 +3,7 @@
 `python -m benchmarks.tick [SCHEDULES]` starts a private MariaDB and prints the CPU seconds of each contender,
 in a process of its own, from after its imports. Rival: read every active schedule, work out with cronsim what
 came due, and for each that did insert an execution and move `next_run_at` in one transaction. It keeps no
-fates and has no guard against a second scheduler. Fails when an idle tick of ours needs 2 s.
+fates and has no guard against a second scheduler. Fails when a tick of ours needs 2 s.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _print(count: int, found: dict[tuple[str, str], float]) -> int:
     for what in MOMENTS:
         read, tick = found["rival", what], found["ours", what]
         print(f"  {what:<12} row by row {read:6.3f}   ours {tick:6.3f}   ratio {read / tick:5.1f}")
-    return int(found["ours", "none due"] > MOST_SECONDS)
+    return int(max(found["ours", what] for what in MOMENTS) > MOST_SECONDS)
 
 
 if __name__ == "__main__":

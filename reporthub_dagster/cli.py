@@ -25,7 +25,6 @@ from reporthub_dagster import output
 from reporthub_dagster.checking import Checker
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
 from reporthub_dagster.db.executions import Executions
-from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.slots import Slots
@@ -243,8 +242,7 @@ def schedules(ahead: int, as_json: bool) -> int:
     """Show each active schedule: its last slots with their fate, and the next ones, in its zone and UTC."""
     settings = Settings.load()
     hub = _hub(settings)
-    slots = Slots(hub, ExecutionQueue(hub).waiting_status)
-    timetable = Timetable(Repository(hub), slots, settings.schedule_policy, hub.now(), ahead)
+    timetable = Timetable(Repository(hub), Slots(hub), settings.schedule_policy, hub.now(), ahead)
     documents = list(timetable.documents())
     if as_json:
         _print_json({"schedules": documents})

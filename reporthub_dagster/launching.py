@@ -80,19 +80,20 @@ class Launcher:
         under_way = in_flight(overdue) if overdue else frozenset()
         if under_way:
             self._queue.still_under_way(sorted(under_way), now)
-        launches: list[Launch] = []
+        wanted: dict[str, WaitingExecution] = {}
         for one in ready:
-            if len(launches) == MOST_LAUNCHES:
+            if len(wanted) == MOST_LAUNCHES:
                 break
             if one.requested_at is not None and (one.id in under_way or _waited(one, now) < PATIENCE):
                 continue
             if one.attempts >= MOST_ATTEMPTS:
                 self._give_up(one, now, notes)
-            elif self._queue.request(one.id, one.attempts + 1, now):
-                launches.append(_launch(one))
-        if launches:
+            else:
+                wanted[one.id] = one
+        asked = self._queue.request({key: one.attempts + 1 for key, one in wanted.items()}, now)
+        if asked:
             self._queue.forget_requests(now - _KEPT)
-        return tuple(launches)
+        return tuple(_launch(one) for key, one in wanted.items() if key in asked)
 
     def _whose_turn_it_is(
         self, waiting: Sequence[WaitingExecution], now: datetime, notes: TickNotes

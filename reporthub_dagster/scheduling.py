@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from reporthub_dagster.db.deciding import Decision, Decisions, portions
 from reporthub_dagster.db.queue import ExecutionQueue, Unfinished
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.slots import KnownState, PendingSchedule, Slots
 from reporthub_dagster.launching import InFlight, Launch, Launcher, TickNotes
 from reporthub_dagster.planning import located, slot_context
-from reporthub_dagster.reporting.errors import ReportHubError, TransientError
+from reporthub_dagster.reporting.errors import PermanentError, ReportHubError
 from reporthub_dagster.reporting.schedule import Cron
 from reporthub_dagster.reporting.schedule_policy import SchedulePolicy, parse_policy
 from reporthub_dagster.reporting.slots import SlotDecision, decide_slots, jitter_of, next_slot
@@ -64,7 +65,8 @@ class Scheduler:
 
     def __init__(self, hub: Hub, defaults: SchedulePolicy) -> None:
         self._queue = ExecutionQueue(hub)
-        self._slots = Slots(hub, self._queue.waiting_status)
+        self._slots = Slots(hub)
+        self._decisions = Decisions(hub, self._queue.waiting_status)
         self._launcher = Launcher(self._queue, defaults)
         self._defaults = defaults
 
@@ -88,21 +90,49 @@ class Scheduler:
     def _decide(self, now: datetime, notes: TickNotes) -> None:
         """Every schedule that needs a look; one that fails stops no other."""
         plans, broken, new = self._sorted_out(self._slots.pending(now), now, notes)
-        self._slots.add(new)
-        for pending, problem in broken:
-            self._write_problem(pending, problem, now)
+        self._decisions.add(new)
         due = [(pending, plan) for pending, plan in plans if pending.state is not None][:MOST_DECIDED]
         unfinished = self._unfinished_of(due, now)
+        decisions = [_problem_of(pending, problem, now) for pending, problem in broken]
+        decisions += [
+            _decision(pending, plan, unfinished.get(pending.schedule.id, ()), now) for pending, plan in due
+        ]
+        for portion in portions([one for one in decisions if one is not None]):
+            self._write(portion, now, notes)
+
+    def _write(self, portion: Sequence[Decision], now: datetime, notes: TickNotes) -> None:
+        try:
+            written = self._decisions.write(portion, now)
+        except ReportHubError:
+            written = self._write_singly(portion, now, notes)
+        for one in portion:
+            if one.schedule_id in written and one.slots and one.new.problem is None:
+                notes.due += 1
+                notes.skipped += [
+                    f"{slot.reason}, schedule {one.schedule_id}"
+                    for slot in one.slots
+                    if slot.state == "skipped"
+                ]
+
+    def _write_singly(self, portion: Sequence[Decision], now: datetime, notes: TickNotes) -> set[int]:
+        """Find out which of them it was that could not be written.
+
+        Raises:
+            ConfigurationError, TransientError: It is none of them, it is the database.
+        """
+        written: set[int] = set()
         failures = 0
-        for pending, plan in due:
+        for one in portion:
             try:
-                self._decide_one(pending, plan, unfinished.get(pending.schedule.id), now, notes)
-                failures = 0
-            except TransientError as error:
-                failures += 1
+                written |= self._decisions.write([one], now)
+            except ReportHubError as error:
+                failures = failures + 1 if not isinstance(error, PermanentError) else 0
                 if failures == _MOST_FAILURES:
                     raise
-                notes.problems.append(f"schedule {pending.schedule.id}: {error}")
+                notes.problems.append(f"schedule {one.schedule_id}: {error}")
+            else:
+                failures = 0
+        return written
 
     def _sorted_out(
         self, found: Iterable[PendingSchedule], now: datetime, notes: TickNotes
@@ -126,13 +156,6 @@ class Scheduler:
                 new[schedule.id] = plan.state(pending, now)
         return plans, broken, new
 
-    def _write_problem(self, pending: PendingSchedule, problem: str, now: datetime) -> None:
-        known, schedule = pending.state, pending.schedule
-        if known is None or (known.problem == problem and not _is_edited(pending)):
-            return
-        state = KnownState(schedule.cron_expression, schedule.timezone, now, None, problem)
-        self._slots.decide(pending, state, [SlotDecision(now, "skipped", problem)], {}, now)
-
     def _unfinished_of(
         self, due: Iterable[tuple[PendingSchedule, _Plan]], now: datetime
     ) -> Mapping[int, list[Unfinished]]:
@@ -143,32 +166,27 @@ class Scheduler:
             found.setdefault(unfinished.schedule_id, []).append(unfinished)
         return found
 
-    def _decide_one(
-        self,
-        pending: PendingSchedule,
-        plan: _Plan,
-        unfinished: Sequence[Unfinished] | None,
-        now: datetime,
-        notes: TickNotes,
-    ) -> None:
-        known = pending.state
-        if known is None or _is_edited(pending) or known.problem:
-            # The past of a schedule that was edited or repaired is not replayed.
-            self._slots.decide(pending, plan.state(pending, now), (), {}, now)
-            return
-        through = max(known.decided_through, now - plan.jitter)
-        decisions = decide_slots(
-            plan.cron, known.decided_through, through, plan.policy, busy=bool(unfinished)
-        )
-        contexts = _contexts(pending, plan.policy, decisions, unfinished or ())
-        written = self._slots.decide(pending, plan.state(pending, through), decisions, contexts, now)
-        if written and decisions:
-            notes.due += 1
-            notes.skipped += [
-                f"{decision.reason}, schedule {pending.schedule.id}"
-                for decision in decisions
-                if decision.state == "skipped"
-            ]
+
+def _decision(
+    pending: PendingSchedule, plan: _Plan, unfinished: Sequence[Unfinished], now: datetime
+) -> Decision | None:
+    known = pending.state
+    if known is None or _is_edited(pending) or known.problem:
+        # The past of a schedule that was edited or repaired is not replayed.
+        return Decision(pending, plan.state(pending, now))
+    through = max(known.decided_through, now - plan.jitter)
+    slots = decide_slots(plan.cron, known.decided_through, through, plan.policy, busy=bool(unfinished))
+    contexts = _contexts(pending, plan.policy, slots, unfinished)
+    return Decision(pending, plan.state(pending, through), slots, contexts)
+
+
+def _problem_of(pending: PendingSchedule, problem: str, now: datetime) -> Decision | None:
+    """Write a problem down once; None where that is done."""
+    known, schedule = pending.state, pending.schedule
+    if known is None or (known.problem == problem and not _is_edited(pending)):
+        return None
+    state = KnownState(schedule.cron_expression, schedule.timezone, now, None, problem)
+    return Decision(pending, state, [SlotDecision(now, "skipped", problem)])
 
 
 def _plan(pending: PendingSchedule, defaults: SchedulePolicy) -> _Plan:

@@ -7,7 +7,7 @@ nobody has ever claimed it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -98,11 +98,24 @@ class ExecutionQueue:
             abandoned = old - _leased(connection, sorted(old))
         return [Unfinished(row.id, row.schedule_id, row.slot) for row in found if row.id not in abandoned]
 
-    def request(self, execution_id: str, attempt: int, now: datetime) -> bool:
-        """Ask for a run of an execution; False when another scheduler has asked for the same attempt."""
-        values = {"execution_id": execution_id, "attempt": attempt, "requested_at": now}
+    def request(self, attempts: Mapping[str, int], now: datetime) -> set[str]:
+        """Ask for runs of executions; returns those for which no other scheduler has asked for the attempt.
+
+        Args:
+            attempts: Execution id → which attempt it is.
+            now: The time.
+        """
         with self._hub.begin() as connection:
-            return insert_new(connection, Launch, values)
+            # In one order, so that two schedulers never wait for each other.
+            return {
+                execution_id
+                for execution_id, attempt in sorted(attempts.items())
+                if insert_new(
+                    connection,
+                    Launch,
+                    {"execution_id": execution_id, "attempt": attempt, "requested_at": now},
+                )
+            }
 
     def still_under_way(self, execution_ids: Sequence[str], now: datetime) -> None:
         """Their runs wait in Dagster's own queue: the time until they are asked for again starts anew."""

@@ -1,33 +1,28 @@
-"""Slots and what is known of each schedule: which need a decision, and writing one so that it counts once."""
+"""Slots and what is known of each schedule: which of them need a decision, and what became of the last."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    Connection,
     and_,
     delete,
     func,
-    insert,
     not_,
     or_,
     select,
-    update,
 )
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
-from reporthub_dagster.db.inserting import chunks, insert_many_new, insert_new
+from reporthub_dagster.db.inserting import chunks
 from reporthub_dagster.db.ledger import ScheduleState, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution, ReportSchedule
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.records import Schedule
-from reporthub_dagster.reporting.slots import SlotDecision, scheduled_execution_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +51,10 @@ class PendingSchedule:
 
 
 class Slots:
-    """What schedulers decide.
+    """What schedulers see of schedules and their slots."""
 
-    Args:
-        hub: The shared database.
-        waiting_status: What the status column calls an execution that waits for its run; see
-            `ExecutionQueue.waiting_status`.
-    """
-
-    def __init__(self, hub: Hub, waiting_status: str) -> None:
+    def __init__(self, hub: Hub) -> None:
         self._hub = hub
-        self._waiting_status = waiting_status
 
     def count_active(self) -> int:
         """How many schedules there are to watch."""
@@ -97,46 +85,6 @@ class Slots:
             found = connection.execute(_select_pending(now)).all()
         return [self._pending_schedule(row) for row in found]
 
-    def add(self, states: Mapping[int, KnownState]) -> None:
-        """Remember schedules that are seen for the first time, and when they are due."""
-        for portion in chunks(sorted(states.items())):
-            with self._hub.begin() as connection:
-                values = [{"schedule_id": key, **_values(state)} for key, state in portion]
-                insert_many_new(connection, ScheduleState, values)
-                for key, state in portion:
-                    self._write_next_run(connection, key, state.due_at)
-
-    def decide(
-        self,
-        pending: PendingSchedule,
-        new: KnownState,
-        decisions: Sequence[SlotDecision],
-        contexts: Mapping[datetime, Mapping[str, Any]],
-        now: datetime,
-    ) -> bool:
-        """Write fates of slots, a queued execution for each that is launched, and the new state, in one go.
-
-        Args:
-            pending: The schedule as the caller saw it.
-            new: What is known of it from now on.
-            decisions: The fates; a slot that has one already keeps it.
-            contexts: What `execution_context` of each launched slot begins with.
-            now: The moment of the decision.
-
-        Returns:
-            Whether it was written; not when another scheduler was faster or the state is gone.
-        """
-        with self._hub.begin() as connection:
-            if not _swap(connection, pending, new):
-                return False
-            # Before the executions: their foreign key takes a shared lock on the same row, and to raise it
-            # later is a deadlock with a run that moves last_run_at.
-            if new.due_at != pending.schedule.next_run_at:
-                self._write_next_run(connection, pending.schedule.id, new.due_at)
-            for decision in decisions:
-                self._write_slot(connection, pending.schedule, decision, contexts, now)
-        return True
-
     def latest(self, schedule_id: int, limit: int) -> list[Row[Any]]:
         """The last slots of a schedule with the status of their executions, newest first."""
         execution = ReportExecution
@@ -149,46 +97,6 @@ class Slots:
         )
         with self._hub.begin() as connection:
             return list(connection.execute(query).all())
-
-    def _write_slot(
-        self,
-        connection: Connection,
-        schedule: Schedule,
-        decision: SlotDecision,
-        contexts: Mapping[datetime, Mapping[str, Any]],
-        now: datetime,
-    ) -> None:
-        launched = decision.state == "launched"
-        execution_id = scheduled_execution_id(schedule.id, decision.slot) if launched else None
-        values = {
-            "schedule_id": schedule.id,
-            "slot": decision.slot,
-            "state": decision.state,
-            "reason": decision.reason,
-            "execution_id": execution_id,
-            "decided_at": now,
-        }
-        if insert_new(connection, Slot, values) and launched:
-            waiting = {
-                "id": execution_id,
-                "config_id": schedule.config_id,
-                "schedule_id": schedule.id,
-                "status": self._waiting_status,
-                # When it was wanted, so that what has waited longest runs first; a claim writes its own.
-                "started_at": rows.to_wall(decision.slot, self._hub.zone),
-                "executed_by": "schedule",
-                "execution_context": dict(contexts[decision.slot]),
-            }
-            connection.execute(insert(ReportExecution).values(waiting))
-
-    def _write_next_run(self, connection: Connection, schedule_id: int, due_at: datetime | None) -> None:
-        """Naming `updated_at` keeps MySQL from touching it."""
-        next_run = rows.to_wall(due_at, self._hub.zone) if due_at else None
-        connection.execute(
-            update(ReportSchedule)
-            .where(ReportSchedule.id == schedule_id)
-            .values(next_run_at=next_run, updated_at=ReportSchedule.updated_at)
-        )
 
     def _pending_schedule(self, row: Row[Any]) -> PendingSchedule:
         schedule = Schedule(
@@ -248,27 +156,3 @@ def _of_config() -> ColumnElement[bool]:
 def _is_active() -> ColumnElement[bool]:
     """An inactive report's schedules are as good as inactive."""
     return and_(ReportSchedule.is_active, ReportConfig.is_active)
-
-
-def _values(state: KnownState) -> dict[str, Any]:
-    return {
-        "cron_expression": state.cron_expression,
-        "timezone": state.timezone,
-        "decided_through": state.decided_through,
-        "due_at": state.due_at,
-        "problem": state.problem,
-    }
-
-
-def _swap(connection: Connection, pending: PendingSchedule, new: KnownState) -> bool:
-    """Compare-and-swap of the state; first of all, so that it is the lock that other schedulers wait for."""
-    known, table = pending.state, ScheduleState
-    if known is None:
-        return False
-    seen = (
-        table.schedule_id == pending.schedule.id,
-        table.decided_through == known.decided_through,
-        table.cron_expression == known.cron_expression,
-        table.timezone == known.timezone,
-    )
-    return connection.execute(update(table).where(*seen).values(_values(new))).rowcount == 1
