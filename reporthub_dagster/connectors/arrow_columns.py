@@ -24,6 +24,9 @@ Convert = Callable[[pa.Array], tuple[pa.Array, int]]
 
 _DECIMAL128_DIGITS = 38
 _DECIMAL256_DIGITS = 76
+_FIRST_DAY = -719_162
+"""1 January of the year 1, in days since 1970."""
+_DAY_MICROSECONDS = 86_400_000_000
 _FIRST_INSTANT = datetime(1, 1, 1, tzinfo=UTC)
 _LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, 999999, tzinfo=UTC)
 
@@ -104,10 +107,11 @@ def mysql_time(column: TextColumn) -> TextColumn:
     """`column`, a date or timestamp, with MySQL's zero and partly-zero dates as NULL, uncounted."""
 
     def convert(values: pa.Array) -> tuple[pa.Array, int]:
+        plain = _plain_times(values, column.field.type)
+        if plain is not None:
+            return plain, 0
         zero = pc.match_substring_regex(values, "^0000|-00")
-        if pc.any(zero).as_py():
-            values = pc.if_else(zero, pa.scalar(None, values.type), values)
-        return column.convert(values)
+        return column.convert(pc.if_else(zero, pa.scalar(None, values.type), values))
 
     return TextColumn(column.field, convert, column.fallback)
 
@@ -170,18 +174,15 @@ def bits(name: str, width: int) -> TextColumn:
     return TextColumn(pa.field(name, kind), convert, pa.field(name, kind), raw=True)
 
 
-def batch_of(
-    columns: Sequence[TextColumn], values: Sequence[Sequence[bytes | None]], lost: list[int]
-) -> pa.RecordBatch:
-    """A record batch from columns of bytes; adds to `lost` how many values of each became NULL.
+def batch_of(columns: Sequence[TextColumn], cells: Sequence[pa.Array], lost: list[int]) -> pa.RecordBatch:
+    """A record batch from binary columns; adds to `lost` how many values of each became NULL.
 
     Raises:
         TypeMisfit: Values that do not fit their column's type.
         PermanentError: Text that is not valid in the connection's character set, UTF-8.
     """
     arrays, wider = [], {}
-    for position, (column, cells) in enumerate(zip(columns, values, strict=True)):
-        raw = pa.array(cells, pa.binary())
+    for position, (column, raw) in enumerate(zip(columns, cells, strict=True)):
         prepared = raw if column.raw else _utf8(raw, column.field.name)
         try:
             array, lost_here = column.convert(prepared)
@@ -233,6 +234,17 @@ def _cast_or_null(
         except pa.ArrowInvalid:
             meanings.append(pa.scalar(otherwise(value.as_py()), kind))
     return pa.array(meanings, kind).take(encoded.indices)
+
+
+def _plain_times(values: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    """The values cast at once when all of them are of the years 1 to 9999; None when one is not."""
+    try:
+        cast = pc.cast(values, kind)
+    except pa.ArrowInvalid:
+        return None
+    earliest = pc.min(cast)
+    first = _FIRST_DAY if pa.types.is_date32(kind) else _FIRST_DAY * _DAY_MICROSECONDS
+    return None if earliest.is_valid and earliest.value < first else cast
 
 
 def _historic_instant(value: str) -> datetime | None:

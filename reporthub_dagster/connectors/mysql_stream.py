@@ -15,7 +15,7 @@ from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.mysql_columns import column_of
 from reporthub_dagster.connectors.mysql_wire import Wire, ask, is_mariadb, run
 from reporthub_dagster.connectors.sql import SQLConnector
-from reporthub_dagster.connectors.text_stream import BATCH_BYTES, BATCH_SECONDS, TextStream
+from reporthub_dagster.connectors.text_stream import BATCH_SECONDS, TextStream
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.storage.spool import distinct_names
 
@@ -79,10 +79,8 @@ class MySQLStream(TextStream):
 
     def read(self) -> pa.RecordBatch | None:
         """See `SQLStream.read`."""
-        cells = self._wire.read(
-            len(self._columns), rows=self._limits.rows_at_once, size=BATCH_BYTES, seconds=BATCH_SECONDS
-        )
-        return self.batch(cells) if cells[0] else None
+        cells = self._wire.read(len(self._columns), rows=self._limits.rows_at_once, seconds=BATCH_SECONDS)
+        return self.batch(cells) if len(cells[0]) else None
 
     def close(self) -> None:
         """See `ResultStream.close`."""

@@ -1,4 +1,4 @@
-"""The result of a MySQL query read packet by packet into columns, and dropped without reading the rest.
+"""The result of a MySQL query read in blocks of rows into columns, and dropped without reading the rest.
 
 This is the one place that uses private parts of PyMySQL (`_rfile`, `_result`, `_read_timeout`,
 `_force_close`), for what its public cursors cannot do: `SSCursor.close()` reads a cut result to its end,
@@ -10,21 +10,18 @@ The packets are those of the text protocol: https://mariadb.com/kb/en/result-set
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
+import pyarrow as pa
 import pymysql
 from pymysql.constants import CR
 from pymysql.protocol import FieldDescriptorPacket
 
-Cells = list[list[bytes | None]]
-"""The values of a batch, column by column."""
+from reporthub_dagster.connectors.mysql_cells import MalformedRowError, cells_of, empty_cells
+from reporthub_dagster.connectors.mysql_packets import BLOCK_BYTES, PacketReader
 
-_WHOLE_PACKET = 0xFFFFFF
-_NULL, _TWO_BYTES, _THREE_BYTES, _EOF, _ERROR = 0xFB, 0xFC, 0xFD, 0xFE, 0xFF
-_LONGEST_EOF = 8
+_ERROR = 0xFF
 
 
 class ServerSilent(pymysql.err.OperationalError):  # type: ignore[misc] # PyMySQL has no types
@@ -32,11 +29,17 @@ class ServerSilent(pymysql.err.OperationalError):  # type: ignore[misc] # PyMySQ
 
 
 class Wire:
-    """An open PyMySQL connection and the result that is being read from it."""
+    """An open PyMySQL connection and the result that is being read from it.
 
-    def __init__(self, connection: pymysql.Connection) -> None:
+    Args:
+        connection: Its own.
+        block_bytes: Memory to read rows into, which bounds a batch.
+    """
+
+    def __init__(self, connection: pymysql.Connection, block_bytes: int = BLOCK_BYTES) -> None:
         self._connection = connection
-        self._done = True
+        self._block_bytes = block_bytes
+        self._packets: PacketReader | None = None
 
     def limit_waiting(self, seconds: float) -> None:
         """Raise `ServerSilent` when the server sends nothing for so long."""
@@ -53,26 +56,25 @@ class Wire:
         result = self._connection._result  # noqa: SLF001
         if not result.unbuffered_active:
             return []
-        self._done = False
+        self._packets = PacketReader(self._connection._rfile, self._block_bytes)  # noqa: SLF001
         return list(result.fields)
 
-    def read(self, columns: int, *, rows: int, size: int, seconds: float) -> Cells:
-        """The next rows: at most `rows`, about `size` bytes, for about `seconds`; empty at the end."""
-        cells: Cells = [[] for _ in range(columns)]
-        if self._done:
-            return cells
-        appends = [column.append for column in cells]
-        packet_of = self._packets()
-        end = time.monotonic() + seconds
-        taken = 0
-        for _ in range(rows):
-            packet = packet_of()
-            if packet[0] >= _EOF and self._ends(packet):
-                break
-            _split(packet, appends)
-            taken += len(packet)
-            if taken > size or time.monotonic() > end:
-                break
+    def read(self, columns: int, *, rows: int, seconds: float) -> list[pa.Array]:
+        """The next rows as columns of bytes: at most `rows`, for about `seconds`; none at the end."""
+        if self._packets is None:
+            return empty_cells(columns)
+        try:
+            block, last = self._packets.read(rows, seconds).rows()
+            cells = cells_of(block, columns)
+        except OSError as error:
+            _lost(error)
+        except MalformedRowError:
+            self._forget_result()
+            _malformed()
+        if last is not None:
+            self._forget_result()
+            if last[0] == _ERROR:
+                pymysql.err.raise_mysql_exception(last)
         return cells
 
     def drop(self) -> None:
@@ -93,60 +95,17 @@ class Wire:
         if result is not None:
             result.unbuffered_active = False
         self._connection._result = None  # noqa: SLF001
-        self._done = True
-
-    def _ends(self, packet: bytes) -> bool:
-        if packet[0] == _ERROR:
-            self._forget_result()
-            pymysql.err.raise_mysql_exception(packet)
-        if len(packet) > _LONGEST_EOF:
-            return False
-        self._forget_result()
-        return True
-
-    def _packets(self) -> Callable[[], bytes]:
-        """A function that reads the next packet, however many frames it has."""
-        read = self._connection._rfile.read  # noqa: SLF001
-
-        def packet() -> bytes:
-            whole = b""
-            while True:
-                try:
-                    header = read(4)
-                    length = int.from_bytes(header[:3], "little")
-                    frame: bytes = read(length)
-                except OSError as error:
-                    _lost(error)
-                if len(header) < 4 or len(frame) < length:  # noqa: PLR2004 - a frame's header
-                    _lost(None)
-                whole = whole + frame if whole else frame
-                if length < _WHOLE_PACKET:
-                    return whole
-
-        return packet
+        self._packets = None
 
 
-def _lost(reason: OSError | None) -> NoReturn:
+def _lost(reason: OSError) -> NoReturn:
     kind = ServerSilent if isinstance(reason, TimeoutError) else pymysql.err.OperationalError
-    detail = f" ({reason})" if reason else ""
+    detail = f" ({reason})" if str(reason) else ""
     raise kind(CR.CR_SERVER_LOST, f"Lost connection to MySQL server during query{detail}") from reason
 
 
-def _split(packet: bytes, appends: list[Callable[[bytes | None], None]]) -> None:
-    """Append each length-encoded value of a row to its column."""
-    at = 0
-    for append in appends:
-        length = packet[at]
-        at += 1
-        if length == _NULL:
-            append(None)
-            continue
-        if length > _NULL:
-            width = 2 if length == _TWO_BYTES else 3 if length == _THREE_BYTES else 8
-            length = int.from_bytes(packet[at : at + width], "little")
-            at += width
-        append(packet[at : at + length])
-        at += length
+def _malformed() -> NoReturn:
+    raise pymysql.err.OperationalError(CR.CR_MALFORMED_PACKET, "The server sent a row that cannot be read")
 
 
 def run(connection: pymysql.Connection, sql: str, *values: str) -> None:

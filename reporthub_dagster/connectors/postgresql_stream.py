@@ -94,7 +94,7 @@ class PostgreSQLStream(TextStream):
         cells = self._wire.read(
             len(self._columns), rows=self._limits.rows_at_once, size=BATCH_BYTES, seconds=BATCH_SECONDS
         )
-        return self.batch(cells) if cells[0] else None
+        return self.batch([pa.array(column, pa.binary()) for column in cells]) if cells[0] else None
 
     def close(self) -> None:
         """See `ResultStream.close`."""

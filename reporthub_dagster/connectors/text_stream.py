@@ -39,8 +39,8 @@ class TextStream(SQLStream):
         )
         self.warnings = self._notes
 
-    def batch(self, cells: Sequence[Sequence[bytes | None]]) -> pa.RecordBatch:
-        """A record batch of the columns' values; keeps `warnings` up to date."""
+    def batch(self, cells: Sequence[pa.Array]) -> pa.RecordBatch:
+        """A record batch from the columns' bytes; keeps `warnings` up to date."""
         made = batch_of(self._columns, cells, self._lost)
         self.warnings = self._notes + tuple(
             f"column {column.field.name!r}: {count} values that are no date of the years 1 to 9999 are empty"

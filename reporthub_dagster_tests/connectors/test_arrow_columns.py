@@ -16,7 +16,7 @@ from reporthub_dagster.storage.spool import text_kind
 
 
 def values_of(column: TextColumn, *cells: bytes | None) -> list[object]:
-    found: list[object] = batch_of([column], [list(cells)], [0]).column(0).to_pylist()
+    found: list[object] = batch_of([column], [pa.array(cells, pa.binary())], [0]).column(0).to_pylist()
     return found
 
 
@@ -51,7 +51,7 @@ def test_a_value_that_does_not_fit_asks_for_text(column: TextColumn, bad: bytes,
     fine = arrow_columns.integer("fine", pa.int8())
 
     with pytest.raises(TypeMisfit) as raised:
-        batch_of([fine, column], [[b"1"], [bad]], [0, 0])
+        batch_of([fine, column], [pa.array([cell], pa.binary()) for cell in (b"1", bad)], [0, 0])
 
     assert list(raised.value.wider) == [1]
     field = raised.value.wider[1]

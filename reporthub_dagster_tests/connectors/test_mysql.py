@@ -381,9 +381,9 @@ def test_an_unusable_url_is_refused_without_being_shown(url: str) -> None:
 
 @pytest.fixture
 def wire(database: MariaDBDatabase) -> Iterator[Wire]:
-    """A wire over a connection of its own."""
+    """A wire over a connection of its own, with little memory for rows."""
     connection = connector_of(database).connection(30)
-    opened = Wire(connection)
+    opened = Wire(connection, block_bytes=10_000)
     opened.limit_waiting(30)
     yield opened
     opened.drop()
@@ -393,27 +393,47 @@ def wire(database: MariaDBDatabase) -> Iterator[Wire]:
 def test_values_of_every_length_are_read(wire: Wire, length: int) -> None:
     fields = wire.send(f"SELECT 'before' AS a, REPEAT('x', {length}) AS b, NULL AS c, 'after' AS d")
 
-    cells = wire.read(len(fields), rows=10, size=2**30, seconds=60)
+    cells = rest_of(wire, len(fields))
 
     assert [field.name for field in fields] == ["a", "b", "c", "d"]
     assert [cells[0], cells[2], cells[3]] == [[b"before"], [None], [b"after"]]
     assert cells[1] == [b"x" * length]
-    assert wire.read(4, rows=10, size=2**30, seconds=60) == [[], [], [], []]
+    assert rest_of(wire, 4) == [[], [], [], []]
 
 
-def test_a_batch_ends_by_rows_by_bytes_and_by_time(wire: Wire) -> None:
+def test_narrow_and_wide_rows_follow_each_other(wire: Wire) -> None:
+    lengths = [0, 9_985, 9_995, 10_000, 10_005, 5, 251, 2**24 - 4, 1, 70_000, 10_000, 3]
+    wire.send(" UNION ALL ".join(f"SELECT {n} AS a, REPEAT('x', {n}) AS b" for n in lengths))
+
+    cells = rest_of(wire, 2)
+
+    assert cells[0] == [str(length).encode() for length in lengths]
+    assert [len(cell or b"") for cell in cells[1]] == lengths
+
+
+def test_a_batch_ends_by_rows_and_by_bytes(wire: Wire) -> None:
     wire.send("SELECT REPEAT('x', 1000) AS a FROM seq_1_to_1000000")
 
-    assert len(wire.read(1, rows=7, size=2**30, seconds=60)[0]) == 7
-    assert len(wire.read(1, rows=1000, size=10_000, seconds=60)[0]) == 10
-    assert len(wire.read(1, rows=1000, size=2**30, seconds=0)[0]) == 1
+    assert len(wire.read(1, rows=7, seconds=60)[0]) == 7
+    assert len(wire.read(1, rows=1000, seconds=60)[0]) == 9
+
+    wire.drop()
+
+
+def rest_of(wire: Wire, columns: int) -> list[list[bytes | None]]:
+    """All rows that are left, column by column."""
+    found: list[list[bytes | None]] = [[] for _ in range(columns)]
+    while len((cells := wire.read(columns, rows=10, seconds=60))[0]):
+        for values, array in zip(found, cells, strict=True):
+            values.extend(array.to_pylist())
+    return found
 
 
 def test_a_dropped_result_is_never_read_again(database: MariaDBDatabase) -> None:
     connection = connector_of(database).connection(30)
     wire = Wire(connection)
     wire.send("SELECT REPEAT('x', 1000) AS a FROM seq_1_to_100000000 /* dropped */")
-    wire.read(1, rows=10, size=2**30, seconds=60)
+    wire.read(1, rows=10, seconds=60)
 
     wire.drop()
     wire.drop()
