@@ -11,5 +11,6 @@ pytest_plugins = [
     "reporthub_dagster_tests.servers.mariadb",
     "reporthub_dagster_tests.servers.postgresql",
     "reporthub_dagster_tests.servers.smtp",
+    "reporthub_dagster_tests.servers.web",
     "reporthub_dagster_tests.installation",
 ]

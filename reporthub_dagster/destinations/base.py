@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import ClassVar
 
 from reporthub_dagster.network.egress import EgressPolicy
-from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, ReceiptState, RenderedFile
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options
 from reporthub_dagster.reporting.text_template import fill
@@ -17,6 +17,10 @@ from reporthub_dagster.reporting.text_template import fill
 _LONGEST_DETAIL = 500
 PARCEL_VARIABLES = ("execution_id", "delivery_name", "file_name", "file_names", "row_count")
 """Template variables that every parcel has besides its own: `Destination.values` makes them."""
+
+
+class LostAnswerError(ReportHubError):
+    """Everything was sent and no answer came: nobody can know whether it arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class Destination(ABC):
 
     method: ClassVar[str]
     """The word of `report_deliveries.method`."""
-    repeatable: ClassVar[bool] = False
+    repeatable: bool = False
     """True where sending again what may have arrived leaves one and the same thing there."""
 
     def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
@@ -156,11 +160,42 @@ class Destination(ABC):
         """Texts that no receipt and no error may show."""
         return secrets_of_options(self.delivery.options)
 
+    def _attempted(self, recipient: str, send: Callable[[], str]) -> DeliveryReceipt:
+        """The receipt for what `send` says or raises."""
+        try:
+            detail = send()
+        except TransientError as error:
+            return self._receipt(recipient, "retry", str(error), retry_after=error.retry_after)
+        except LostAnswerError as error:
+            return self._receipt(recipient, "unknown", str(error))
+        except ReportHubError as error:
+            fix = isinstance(error, ConfigurationError)
+            return self._receipt(recipient, "refused", str(error), needs_person=fix)
+        return self._receipt(recipient, "sent", detail)
+
+    def _stranger(self, recipient: str) -> DeliveryReceipt:
+        """The receipt of somebody whom the row does not name."""
+        detail = "this is not a recipient of the delivery"
+        return self._receipt(recipient, "refused", detail, needs_person=True)
+
     def _receipt(
-        self, recipient: str, state: ReceiptState, detail: str, *, needs_person: bool = False
+        self,
+        recipient: str,
+        state: ReceiptState,
+        detail: str,
+        *,
+        needs_person: bool = False,
+        retry_after: float | None = None,
     ) -> DeliveryReceipt:
-        line = redact(" ".join(detail.split()), self._secrets())[:_LONGEST_DETAIL]
-        return DeliveryReceipt(self.delivery.id, recipient, state, line, datetime.now(UTC), needs_person)
+        return DeliveryReceipt(
+            delivery_id=self.delivery.id,
+            recipient=recipient,
+            state=state,
+            detail=redact(" ".join(detail.split()), self._secrets())[:_LONGEST_DETAIL],
+            at=datetime.now(UTC),
+            needs_person=needs_person,
+            retry_after=retry_after,
+        )
 
     def _misconfigured(
         self, problem: str, setting: str, *, value: object = None, valid: str | None = None

@@ -7,18 +7,14 @@ import os
 import secrets
 import stat
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path, PurePath
 
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
 from reporthub_dagster.destinations.folder import Folder
 from reporthub_dagster.destinations.parcel_files import chunks_of, is_same
 from reporthub_dagster.destinations.row_settings import RowSettings, Secret
-from reporthub_dagster.reporting.errors import (
-    ConfigurationError,
-    PermanentError,
-    ReportHubError,
-    TransientError,
-)
+from reporthub_dagster.reporting.errors import PermanentError
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, RenderedFile
 from reporthub_dagster.storage.atomic import atomic_file
 
@@ -82,18 +78,9 @@ class FileShareDestination(Destination):
         for recipient in recipients:
             folder = self._folders.get(recipient)
             if folder is None:
-                detail = "this is not a recipient of the delivery"
-                yield self._receipt(recipient, "refused", detail, needs_person=True)
-                continue
-            try:
-                written = self._write(parcel, folder)
-            except TransientError as error:
-                yield self._receipt(recipient, "retry", str(error))
-            except ReportHubError as error:
-                fix = isinstance(error, ConfigurationError)
-                yield self._receipt(recipient, "refused", str(error), needs_person=fix)
+                yield self._stranger(recipient)
             else:
-                yield self._receipt(recipient, "sent", ", ".join(map(str, written)))
+                yield self._attempted(recipient, partial(self._write, parcel, folder))
 
     def check(self) -> str:
         """Write a probe into every folder and remove it."""
@@ -110,12 +97,12 @@ class FileShareDestination(Destination):
                 raise folder.failure(error) from None
         return f"{', '.join(map(str, bases))} can be written"
 
-    def _write(self, parcel: Parcel, folder: Folder) -> list[Path]:
+    def _write(self, parcel: Parcel, folder: Folder) -> str:
         try:
             self._require(folder.base)
             target = folder.filled(self.values(parcel))
             target.mkdir(parents=True, exist_ok=True)
-            return [self._put(file, target) for file in parcel.files]
+            return ", ".join(str(self._put(file, target)) for file in parcel.files)
         except OSError as error:
             raise folder.failure(error) from None
 

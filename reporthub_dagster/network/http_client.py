@@ -26,13 +26,25 @@ _KINDS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
 """httpcore's exceptions as httpx's, which is what callers of a client expect."""
 
 
+def tls_context(ca_file: str | Path | None = None, *, verify: bool = True) -> ssl.SSLContext:
+    """How certificates are verified.
+
+    Args:
+        ca_file: PEM file of the authorities to trust instead of the system's.
+        verify: False accepts any certificate.
+
+    Raises:
+        OSError: `ca_file` cannot be read, or is no PEM file.
+    """
+    context = ssl.create_default_context(cafile=ca_file)
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 def http_client(
-    policy: EgressPolicy,
-    timeout: float,
-    *,
-    guarded: bool = True,
-    ca_file: str | Path | None = None,
-    verify: bool = True,
+    policy: EgressPolicy, timeout: float, *, guarded: bool = True, context: ssl.SSLContext | None = None
 ) -> httpx.Client:
     """A client for one delivery; close it.
 
@@ -40,17 +52,9 @@ def http_client(
         policy: Which addresses may be reached; each is the one that was checked.
         timeout: Seconds for connecting, and for each piece that is read or written.
         guarded: URLs may not reach this machine's own services.
-        ca_file: PEM file of the authorities to trust instead of the system's.
-        verify: False accepts any certificate.
-
-    Raises:
-        OSError: `ca_file` cannot be read.
+        context: How certificates are verified; by default with the system's authorities.
     """
-    context = ssl.create_default_context(cafile=ca_file)
-    if not verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    transport = _GuardedTransport(_GuardedBackend(policy, guarded=guarded), context)
+    transport = _GuardedTransport(_GuardedBackend(policy, guarded=guarded), context or tls_context())
     return httpx.Client(
         transport=transport,
         trust_env=False,

@@ -224,6 +224,7 @@ class DeliveryReceipt:
         detail: The other side's answer or where the file is, in one redacted line.
         at: When the answer came.
         needs_person: It is refused until a person changes a row.
+        retry_after: Seconds that the other side asked to wait before the next attempt, if it did.
     """
 
     delivery_id: int
@@ -232,3 +233,4 @@ class DeliveryReceipt:
     detail: str
     at: datetime
     needs_person: bool = False
+    retry_after: float | None = None

@@ -7,7 +7,7 @@ import os
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -17,10 +17,12 @@ import pytest
 
 from reporthub_dagster.destinations.base import Destination, DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
+from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
 from reporthub_dagster_tests.destinations.parcels import delivery, parcel, rendered, send_all, states
 from reporthub_dagster_tests.servers.process import free_port
 from reporthub_dagster_tests.servers.smtp import MailServer
+from reporthub_dagster_tests.servers.web import Answer, WebServer
 
 CANARY = "c4nary-passw0rd"
 MB = 1_000_000
@@ -42,11 +44,10 @@ class Case(ABC):
     broken: tuple[tuple[Mapping[str, Any], tuple[str, ...], str], ...]
     """Options and recipients of rows that are wrong, and the column that the error names."""
 
-    def __init__(self, tmp_path: Path, server: MailServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
         self.root = tmp_path / "there"
         self.root.mkdir()
-        self.server = server
-        self.monkeypatch = monkeypatch
+        self.fixture: Callable[[str], Any] = request.getfixturevalue
         self.settings = DestinationSettings(timeout_seconds=5)
 
     def build(self, options: Mapping[str, Any], *recipients: str) -> Destination:
@@ -77,6 +78,9 @@ class Case(ABC):
     def fail_for_now(self, person: str) -> None:
         """The next attempt for this one fails for a reason that passes."""
 
+    def settle(self) -> None:  # noqa: B027 - most see it at once
+        """Wait until the other side has seen that we are gone."""
+
 
 class EmailCase(Case):
     method = "email"
@@ -99,6 +103,10 @@ class EmailCase(Case):
         ),
     )
 
+    def __init__(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        super().__init__(tmp_path, request)
+        self.server: MailServer = self.fixture("start_mail_server")(users={"hub": CANARY})
+
     def options(self) -> dict[str, Any]:
         return {
             "smtp_server": self.server.host,
@@ -120,6 +128,9 @@ class EmailCase(Case):
     def fail_for_now(self, person: str) -> None:
         self.server.script(person, "RCPT", f"450 4.2.0 later; your password is {CANARY}")
 
+    def settle(self) -> None:
+        self.server.wait_until_idle()
+
 
 class FileShareCase(Case):
     method = "file_share"
@@ -132,8 +143,8 @@ class FileShareCase(Case):
         ({"path": r"\\nas\reports"}, (), "delivery_config.path"),
     )
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        super().__init__(tmp_path, request)
         folders = [self.root / name for name in ("ana", "bo", "cy")]
         for folder in folders:
             folder.mkdir()
@@ -165,21 +176,62 @@ class FileShareCase(Case):
                 raise OSError(errno.ENOSPC, f"no space left, says {CANARY}")
             real(descriptor)
 
-        self.monkeypatch.setattr(os, "fsync", full_disk)
+        self.fixture("monkeypatch").setattr(os, "fsync", full_disk)
 
 
-CASES: dict[str, type[Case]] = {case.method: case for case in (EmailCase, FileShareCase)}
+class WebhookCase(Case):
+    method = "webhook"
+    people = ("ana", "bo", "cy")
+    big = 50 * MB
+    unreachable_state = "retry"
+    broken = (
+        ({}, ("ana",), "delivery_config.url"),
+        ({"url": "ftp://h/x"}, ("ana",), "delivery_config.url"),
+        ({"url": "https://{{tenant}}.example/x"}, (), "delivery_config.url"),
+        ({"url": "https://h/x", "method": "GET"}, (), "delivery_config.method"),
+        ({"url": "https://h/x", "payload_template": "{"}, (), "delivery_config.payload_template"),
+        ({"url": "https://h/x", "headers": {"Host": "y"}}, (), "delivery_config.headers"),
+        ({"url": "https://h/x", "headers": {"A": "b\r\nC: d"}}, (), "delivery_config.headers"),
+        ({"url": "https://h/x", "auth": {"type": "basic"}}, (), "delivery_config.auth"),
+        ({"url": "https://h/x", "secret": "whsec_%%%"}, (), "delivery_config.secret"),
+        ({"url": "https://h/x", "tls_ca_file": "/nowhere"}, (), "delivery_config.tls_ca_file"),
+    )
+
+    def __init__(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        super().__init__(tmp_path, request)
+        self.server: WebServer = self.fixture("web_server")
+        self.settings = DestinationSettings(
+            timeout_seconds=5, egress=EgressPolicy.parse("default", "127.0.0.1")
+        )
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "url": f"{self.server.url}/{CANARY}?token={CANARY}",
+            "secret": CANARY,
+            "headers": {"X-Api-Key": CANARY},
+            "auth": {"type": "basic", "username": "hub", "password": CANARY},
+            "send_file": True,
+        }
+
+    def unreachable(self) -> Destination:
+        return self.build({**self.options(), "url": f"http://127.0.0.1:{free_port()}/{CANARY}"}, *self.people)
+
+    def arrived(self, person: str) -> dict[str, bytes]:
+        return {name: data for request in self.server.to(person) for name, data in request.files.items()}
+
+    def refuse(self, person: str) -> None:
+        self.server.answer(person, *[Answer(410, body=f"your key is {CANARY}")] * 9)
+
+    def fail_for_now(self, person: str) -> None:
+        self.server.answer(person, Answer(503, {"Retry-After": "7"}, f"your key is {CANARY}"))
+
+
+CASES: dict[str, type[Case]] = {case.method: case for case in (EmailCase, WebhookCase, FileShareCase)}
 
 
 @pytest.fixture(params=DESTINATIONS.kinds())
-def case(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    start_mail_server: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Case:
-    server = start_mail_server(users={"hub": CANARY})
-    return CASES[request.param](tmp_path, server, monkeypatch)
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    return CASES[request.param](tmp_path, request)
 
 
 def test_every_method_has_a_case() -> None:
@@ -210,7 +262,7 @@ def test_nothing_leaves_for_a_recipient_before_its_receipt_is_asked_for(case: Ca
     next(sending)
     assert [bool(case.arrived(person)) for person in case.people] == [True, False, False]
     sending.close()
-    case.server.wait_until_idle()
+    case.settle()
     assert [bool(case.arrived(person)) for person in case.people] == [True, False, False]
 
 
