@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 import dagster as dg
 
+from reporthub_dagster import stopping
 from reporthub_dagster.db.executions import Claim, Executions, LostClaimError, Outcome
 from reporthub_dagster.db.leases import GIVEN_UP_RUNS, Holder
 from reporthub_dagster.heartbeat import Heartbeat, beating
@@ -143,7 +144,8 @@ def at_work(
         with beating(hub.leases, held) as heart:
             yield Work(held, heart, metadata)
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
-        _finish(context, hub.executions, held, "cancelled", "cancelled by a person")
+        if not stopping.is_stopping():
+            _finish(context, hub.executions, held, "cancelled", "cancelled by a person")
         raise
     except LostClaimError as error:
         _give_back(context, error)
@@ -268,4 +270,6 @@ def environment_secrets() -> frozenset[str]:
     """Texts of the environment that no log and no row may show."""
     settings = Settings.load()
     password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
-    return secrets_of_url(settings.hub_url) | ({password} if password else set())
+    broker = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    of_urls = secrets_of_url(settings.hub_url) | secrets_of_url(broker)
+    return of_urls | ({password} if password else set())

@@ -7,6 +7,7 @@ document and nothing else; progress and messages go to stderr.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from getpass import getuser
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NoReturn, ParamSpec
@@ -268,6 +270,35 @@ def status(as_json: bool) -> int:
     else:
         print_status(document)
     return DONE if document["ok"] else FAILED
+
+
+@main.command()
+@click.option("--concurrency", default=os.cpu_count() or 1, type=click.IntRange(1, 256), show_default="CPUs")
+@click.option(
+    "--max-runs", default=500, type=click.IntRange(min=1), help="Renew a process after so many runs."
+)
+@click.option("--max-memory", default=800, type=click.IntRange(min=50), help="Renew it at so many megabytes.")
+@click.option("--grace", default=300, type=click.IntRange(min=0), help="Seconds to end in after SIGTERM.")
+@_errors_in_one_line
+def worker(concurrency: int, max_runs: int, max_memory: int, grace: int) -> int:
+    """Run reports as they come from the broker in REPORTHUB_BROKER_URL, in warm processes, until SIGTERM."""
+    from reporthub_dagster.instance import choose_instance  # noqa: PLC0415 - as above
+
+    settings = Settings.load()
+    if settings.broker_url is None:
+        raise ConfigurationError(
+            "there is no broker", column="REPORTHUB_BROKER_URL", valid="amqp://… of RabbitMQ, or redis://…"
+        )
+    if find_spec("celery") is None:
+        raise ConfigurationError(
+            "a worker needs the package 'celery'",
+            valid="install it with: pip install 'reporthub-dagster[celery]'",
+        )
+    from reporthub_dagster.worker.process import WorkerOptions, work  # noqa: PLC0415 - an extra
+
+    choose_instance(settings)
+    options = WorkerOptions(concurrency, max_runs, max_memory, grace, settings.log_level)
+    return work(settings.broker_url.get_secret_value(), options)
 
 
 def _hub(settings: Settings) -> Hub:

@@ -12,7 +12,7 @@ from dagster import DagsterEventType, DagsterRunStatus
 from reporthub_dagster.attempt import environment_secrets
 from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
-from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Requeued
+from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Requeued, Verdict
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of
@@ -46,10 +46,18 @@ def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabas
     verdicts = [*reaper.reap(now), *reaper.close_unclaimed(ended, now)]
     for verdict in verdicts:
         context.log.warning(f"execution {verdict.execution_id}: {verdict.status}: {verdict.reason}")
+        _end_run(instance, verdict)
     requests = [request_of(requeued) for requeued in reaper.requeued()[:50]]
     message = f"{len(verdicts):,} settled; {len(requests):,} further attempts asked for"
     Schedulers(hub.hub).ticked(settings.scheduler_name, REAPER_SENSOR, message)
     return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=None if requests else message)
+
+
+def _end_run(instance: dg.DagsterInstance, verdict: Verdict) -> None:
+    """Let Dagster know that a run's process died: a run that counts as running takes another's place."""
+    run = instance.get_run_by_id(verdict.run_id) if verdict.died and verdict.run_id else None
+    if run is not None and not run.is_finished:
+        instance.report_run_failed(run, verdict.reason)
 
 
 def request_of(requeued: Requeued) -> dg.RunRequest:

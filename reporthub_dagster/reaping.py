@@ -48,12 +48,14 @@ class Verdict:
 
     Attributes:
         died: A process died over it; such attempts are counted.
+        run_id: The run that had it; None when there is none.
     """
 
     execution_id: str
     status: Settlement
     reason: str
     died: bool = False
+    run_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +131,8 @@ class Reaper:
         attempts = f"{crashes} attempt{'s' if crashes > 1 else ''}"
         again = crashes <= self.crash_retries
         reason = f"the process that ran it died ({attempts})"
-        return Verdict(item.id, "queued" if again else "failed", reason, died=True)
+        run_id = item.holder.claim.run_id if item.holder else None
+        return Verdict(item.id, "queued" if again else "failed", reason, died=True, run_id=run_id)
 
     def _settled(
         self, judged: Iterable[tuple[OpenExecution, Verdict | None]], now: datetime

@@ -13,7 +13,7 @@ from reporthub_dagster.db.delivery_logs import DeliveryLogs
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.db.session import Hub
+from reporthub_dagster.db.session import Hub, process_hub
 from reporthub_dagster.destinations.base import DestinationSettings
 from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.settings import Settings
@@ -21,14 +21,14 @@ from reporthub_dagster.storage.execution_folder import ExecutionFolder
 
 
 class HubDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
-    """The shared database, one connection pool a run."""
+    """The shared database, on the connection pool of the process."""
 
     _hub: Hub | None = PrivateAttr(default=None)
 
     def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002 - Dagster's
-        """Close the pool."""
+        """Give the pool back."""
         if self._hub is not None:
-            self._hub.close()
+            self._hub.release()
             self._hub = None
 
     @property
@@ -58,9 +58,14 @@ class HubDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
 
     def _connected(self) -> Hub:
         if self._hub is None:
-            settings = Settings.load()
-            self._hub = Hub(settings.hub_url, settings.hub_zone)
+            self._hub = kept_hub()
         return self._hub
+
+
+def kept_hub() -> Hub:
+    """The shared database of the environment."""
+    settings = Settings.load()
+    return process_hub(settings.hub_url, settings.hub_zone)
 
 
 class OutputStore(dg.ConfigurableResource):  # type: ignore[type-arg]

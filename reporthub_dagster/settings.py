@@ -64,6 +64,7 @@ class Settings(BaseModel):
     smtp_ca_file: Path | None = Field(None, alias="REPORTHUB_SMTP_CA_FILE")
     egress: EgressMode = Field("default", alias="REPORTHUB_EGRESS")
     egress_allow: str = Field("", alias="REPORTHUB_EGRESS_ALLOW")
+    broker_url: SecretStr | None = Field(None, alias="REPORTHUB_BROKER_URL")
     crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
     check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from contextlib import closing
+from functools import cache
 from typing import Any, ClassVar
 
 import pymysql
@@ -73,6 +75,23 @@ class MySQLOptions(SQLOptions):
         return {**given, "check_hostname": self.ssl_check_hostname} if given else {}
 
 
+class _Connection(pymysql.Connection):  # type: ignore[misc]
+    """PyMySQL's, without reading every authority of the system for a connection that verifies none."""
+
+    def _create_ssl_ctx(self, settings: Any) -> ssl.SSLContext:
+        context: ssl.SSLContext = super()._create_ssl_ctx(settings) if settings else _encrypted()
+        return context
+
+
+@cache
+def _encrypted() -> ssl.SSLContext:
+    """What PyMySQL makes of no settings at all: encrypted, if the server can, and unverified."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
 class MySQLConnector(SQLConnector[MySQLOptions]):
     """A MySQL or MariaDB database."""
 
@@ -104,7 +123,7 @@ class MySQLConnector(SQLConnector[MySQLOptions]):
         known = self.arguments()
         given = options.model_dump(include=_PASSED_ON, exclude_none=True)
         patience = min(options.connect_timeout, seconds)
-        return pymysql.connect(
+        return _Connection(
             **{**known, **given, "password": str(known.get("password", "")).encode()},
             charset="utf8mb4",
             use_unicode=False,

@@ -14,6 +14,10 @@ UTC_MOMENT = DateTime().with_variant(DATETIME(fsp=6), "mysql", "mariadb")
 """A moment in UTC. Not a TIMESTAMP: the hub's wall time is ambiguous for an hour every autumn."""
 
 
+_SECONDS = Float()
+"""One object: SQLAlchemy works out anew what each new type means for its cache of statements."""
+
+
 class utc_ago(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL function that it is
     """The moment so many seconds ago, by the database's clock.
 
@@ -25,7 +29,7 @@ class utc_ago(FunctionElement[datetime]):  # noqa: N801 - reads as the SQL funct
     inherit_cache = True
 
     def __init__(self, seconds: float = 0.0) -> None:
-        super().__init__(bindparam("seconds", seconds, type_=Float(), unique=True))
+        super().__init__(bindparam("seconds", seconds, type_=_SECONDS, unique=True))
 
 
 @compiles(utc_ago)

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Lock
 from typing import Any
 from zoneinfo import ZoneInfo
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select
-from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    DisconnectionError,
+    IntegrityError,
+    ProgrammingError,
+)
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from reporthub_dagster.db.clock import utc_ago
 from reporthub_dagster.db.ledger import Lease
@@ -37,6 +49,10 @@ _REFUSED = re.compile(
 )
 _TABLES = Lease.metadata
 """The shared tables and our own: `ledger` builds on `models`."""
+_IDLE_SECONDS = 0.1
+"""A server that restarts takes longer."""
+_kept: list[Hub] = []
+_lock = Lock()
 
 
 class Hub:
@@ -51,6 +67,10 @@ class Hub:
         self.zone = zone
         self._url = url
         self.engine: Engine = hub_engine(url, zone)
+
+    def is_of(self, url: str, zone: ZoneInfo) -> bool:
+        """Whether it is this database, in this zone."""
+        return (self._url, self.zone) == (url, zone)
 
     @contextmanager
     def begin(self) -> Iterator[Connection]:
@@ -92,6 +112,37 @@ class Hub:
         """Close every pooled connection."""
         self.engine.dispose()
 
+    def release(self) -> None:
+        """Close every pooled connection, unless this process keeps them for what comes next."""
+        if self not in _kept:
+            self.close()
+
+
+def process_hub(url: str, zone: ZoneInfo) -> Hub:
+    """The hub of this process, whose connections stay open from one run to the next.
+
+    A SQLite file is opened anew each time: that costs nothing, and the file may have been replaced.
+    """
+    with _lock:
+        for hub in _kept:
+            if hub.is_of(url, zone):
+                return hub
+        hub = Hub(url, zone)
+        if hub.engine.dialect.name != "sqlite":
+            while _kept:
+                _kept.pop().close()
+            _kept.append(hub)
+        return hub
+
+
+def _in_forked_child() -> None:
+    """Forget the parent's connections without closing them: they are still its own."""
+    for hub in _kept:
+        hub.engine.dispose(close=False)
+
+
+os.register_at_fork(after_in_child=_in_forked_child)
+
 
 def hub_engine(url: str, zone: ZoneInfo) -> Engine:
     """An engine on the shared database whose sessions read and write wall times of `zone`.
@@ -119,7 +170,8 @@ def hub_engine(url: str, zone: ZoneInfo) -> Engine:
             value=dialect,
             valid="valid: mysql, mariadb, postgresql, sqlite",
         )
-    engine = create_engine(parsed.set(drivername=_DRIVERS[dialect]), pool_pre_ping=True, pool_recycle=1800)
+    engine = create_engine(parsed.set(drivername=_DRIVERS[dialect]), pool_recycle=1800)
+    ping_idle_connections(engine)
     statement, value = _set_zone(dialect, zone)
 
     @event.listens_for(engine, "connect")
@@ -129,6 +181,26 @@ def hub_engine(url: str, zone: ZoneInfo) -> Engine:
         connection.commit()
 
     return engine
+
+
+def ping_idle_connections(engine: Engine) -> None:
+    """Ask a pooled connection whether it still lives before it is lent, unless it was in use a moment ago.
+
+    `pool_pre_ping` asks each time: a third of all that a run of a second's fraction sends to its database.
+    """
+
+    @event.listens_for(engine, "checkin")
+    def _note(_connection: Any, record: ConnectionPoolEntry) -> None:
+        record.info["idle_since"] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("idle_since", math.inf) < _IDLE_SECONDS:
+            return
+        try:
+            engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
 
 
 def translated(error: DBAPIError, url: str) -> ReportHubError:

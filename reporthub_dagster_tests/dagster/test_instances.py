@@ -1,35 +1,105 @@
+"""The instances that we ship: each file loads, and says what production needs."""
+
 from __future__ import annotations
 
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
 import pytest
+from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
-from dagster_mysql import MySQLRunStorage
 
+from reporthub_dagster import pooled_storage
 from reporthub_dagster.instance import write_embedded_instance
+from reporthub_dagster.pooled_storage import PooledMySQLStorage, process_engine
 from reporthub_dagster.settings import Settings
+from reporthub_dagster.worker.launcher import ReportRunLauncher
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase
 
 ROOT = Path(__file__).parents[2]
+DRIVERS = ("mysql+pymysql", "mysql+mysqlconnector")
 
 
-def test_the_production_instance_keeps_its_data_in_mysql(
+@pytest.fixture
+def storage_url(
     mariadb_database: MariaDBDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.copy(ROOT / "dagster.yaml", tmp_path)
-    url = mariadb_database.server.url(mariadb_database.name, scheme="mysql+mysqlconnector")
+) -> Iterator[str]:
+    """The environment of an instance in MySQL; pools on it end with the test."""
+    url = mariadb_database.server.url(mariadb_database.name)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("DAGSTER_MYSQL_URL", url)
     monkeypatch.setenv("MAX_CONCURRENT_EXECUTIONS", "7")
+    monkeypatch.setenv("REPORTHUB_BROKER_URL", "amqp://hub:canary-7731@127.0.0.1:1//")
+    yield url
+    while pooled_storage._engines:  # noqa: SLF001 - one test's pools are none of the next one's
+        pooled_storage._engines.popitem()[1].dispose()  # noqa: SLF001
+
+
+@pytest.mark.parametrize(
+    ("file", "launcher"), [("dagster.yaml", DefaultRunLauncher), ("deploy/dagster.yaml", ReportRunLauncher)]
+)
+def test_the_production_instances_load(
+    storage_url: str, mariadb_database: MariaDBDatabase, tmp_path: Path, file: str, launcher: type
+) -> None:
+    shutil.copy(ROOT / file, tmp_path)
     with dg.DagsterInstance.get() as instance:
         assert instance.get_runs_count() == 0
-        assert isinstance(instance.run_storage, MySQLRunStorage)
+        assert isinstance(instance.run_launcher, launcher)
         assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
-        assert instance.run_coordinator.get_run_queue_config().max_concurrent_runs == 7
+        queue = instance.run_coordinator.get_run_queue_config()
+        assert queue.max_concurrent_runs == 7
+        assert [limit["key"] for limit in queue.tag_concurrency_limits] == ["reporthub/datasource_id"]
+        assert queue.max_user_code_failure_retries == 3
+        assert instance.run_coordinator.dequeue_interval_seconds == 1
+        assert instance.get_sensor_settings()["num_submit_workers"] == 4
         assert not instance.telemetry_enabled
+        assert "canary" not in repr(instance.get_ref())
     assert mariadb_database.execute("SHOW TABLES LIKE 'runs'")
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_the_three_storages_share_one_pool(
+    storage_url: str, mariadb_database: MariaDBDatabase, driver: str
+) -> None:
+    url = mariadb_database.server.url(mariadb_database.name, scheme=driver)
+    storage = PooledMySQLStorage(url)
+    for _ in range(3):
+        storage.run_storage.get_runs_count()
+        storage.event_log_storage.get_concurrency_keys()
+        storage.schedule_storage.all_instigator_state()
+    connections = mariadb_database.execute(
+        "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
+    )
+    assert connections == [(1,)]
+
+
+def test_a_database_that_restarts_is_waited_for(storage_url: str, mariadb_database: MariaDBDatabase) -> None:
+    storage = PooledMySQLStorage(storage_url)
+    assert storage.run_storage.get_runs_count() == 0
+    mariadb_database.server.kill()
+    mariadb_database.server.start()
+    assert storage.run_storage.get_runs_count() == 0
+
+
+def test_a_forked_child_opens_connections_of_its_own(storage_url: str) -> None:
+    engine = process_engine(storage_url)
+    with engine.connect() as connection:
+        own = connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one()
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        with engine.connect() as connection:
+            os.write(writer, str(connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one()).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reader, 20)) != own
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SELECT CONNECTION_ID()").scalar_one() == own
+    os.close(reader)
+    os.close(writer)
 
 
 def test_the_embedded_instance_loads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
