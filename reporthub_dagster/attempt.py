@@ -8,13 +8,12 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 import dagster as dg
 
 from reporthub_dagster import stopping
-from reporthub_dagster.db.executions import Claim, Executions, LostClaimError, Outcome
+from reporthub_dagster.db.executions import Claim, LostClaimError, Outcome
 from reporthub_dagster.db.leases import GIVEN_UP_RUNS, Holder
 from reporthub_dagster.heartbeat import Heartbeat, beating
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
@@ -84,7 +83,7 @@ def claim_execution(
             context.run_id,
             after=holder.claim if holder else None,
             from_status=execution.status,
-            at=datetime.now(UTC),
+            at=hub.hub.now(),
             context={
                 **(remember or {}),
                 "dagster_run_id": context.run_id,
@@ -145,7 +144,7 @@ def at_work(
             yield Work(held, heart, metadata)
     except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
         if not stopping.is_stopping():
-            _finish(context, hub.executions, held, "cancelled", "cancelled by a person")
+            _finish(context, hub, held, "cancelled", "cancelled by a person")
         raise
     except LostClaimError as error:
         _give_back(context, error)
@@ -153,7 +152,7 @@ def at_work(
         if isinstance(error, TransientError) and context.retry_number < retries:
             _give_back(context, error)
         told = _told(context, error)
-        _finish(context, hub.executions, held, "failed", str(told), kind=type(told).__name__)
+        _finish(context, hub, held, "failed", str(told), kind=type(told).__name__)
         raise dg.Failure(str(told), metadata=metadata, allow_retries=False) from None
 
 
@@ -247,7 +246,7 @@ def _is_at_work(context: dg.OpExecutionContext, holder: Holder) -> bool:
 
 def _finish(
     context: dg.OpExecutionContext,
-    executions: Executions,
+    hub: HubDatabase,
     claim: Claim,
     outcome: Outcome,
     error: str,
@@ -257,7 +256,7 @@ def _finish(
     """Write the outcome; where the shared database is what failed, the log is all that is left."""
 
     def write() -> None:
-        executions.finish(claim, outcome, at=datetime.now(UTC), error=error, kind=kind)
+        hub.executions.finish(claim, outcome, at=hub.hub.now(), error=error, kind=kind)
 
     try:
         patiently(context, write)

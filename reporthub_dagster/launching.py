@@ -86,7 +86,7 @@ class Launcher:
                 break
             if one.requested_at is not None and (one.id in under_way or _waited(one, now) < PATIENCE):
                 continue
-            if one.attempts >= MOST_ATTEMPTS:
+            if one.tries >= MOST_ATTEMPTS:
                 self._give_up(one, now, notes)
             else:
                 wanted[one.id] = one

@@ -7,7 +7,6 @@ plan, so that a run that died anywhere can be run again from there.
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -27,6 +26,7 @@ from reporthub_dagster.planning import (
 from reporthub_dagster.producing import read_rows, write_file
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
+from reporthub_dagster.reporting.time_window import NothingLeftError
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
 from reporthub_dagster.run_config import ReportRunConfig, tags_of
 from reporthub_dagster.settings import Settings
@@ -54,14 +54,19 @@ def compute_time_range(
             executed_by=execution.executed_by,
         )
         context.instance.add_run_tags(context.run_id, tags)
-        plan = plan_report(
-            hub.repository,
-            _request(launch, execution),
-            execution_id=execution.id,
-            now=datetime.now(UTC),
-            default_timezone=Settings.load().default_timezone,
-            destinations=mailer.settings(),
-        )
+        try:
+            plan = plan_report(
+                hub.repository,
+                _request(launch, execution),
+                execution_id=execution.id,
+                now=hub.hub.now(),
+                default_timezone=Settings.load().default_timezone,
+                destinations=mailer.settings(),
+            )
+        except NothingLeftError as reason:
+            context.log.warning(str(reason))
+            hub.executions.finish(work.claim, "cancelled", at=hub.hub.now(), error=str(reason))
+            return
         hub.executions.remember(work.claim, _plan_context(plan))
         context.log.info(f"{plan.report_name}: window {run_metadata.window_text(plan.window)}")
         _tolerate(context, hub, work, plan.warnings)
@@ -169,7 +174,7 @@ def finish_execution(
             run_metadata.of_deliveries(outcomes) | run_metadata.of_file(file) | run_metadata.of_plan(plan)
         )
         context.add_output_metadata({**summary, "truncated": result.truncated})
-        hub.executions.finish(work.claim, "completed", at=datetime.now(UTC))
+        hub.executions.finish(work.claim, "completed", at=hub.hub.now())
 
 
 def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase) -> Execution:
@@ -195,7 +200,7 @@ def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub
             config_id=config.config_id,
             schedule_id=schedule_id,
             executed_by=config.executed_by,
-            at=datetime.now(UTC),
+            at=hub.hub.now(),
             context={LAUNCH: _launch_of(config)},
         )
     if config.config_id not in {0, found.config_id}:

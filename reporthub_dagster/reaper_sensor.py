@@ -1,4 +1,4 @@
-"""The sensor that runs the reaper: what became of runs, as Dagster knows it, and further attempts."""
+"""The sensor that runs the reaper, and tells it what became of runs, as Dagster knows it."""
 
 import re
 from collections import defaultdict
@@ -15,7 +15,7 @@ from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Requeued, Verdict
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
-from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of
+from reporthub_dagster.run_config import EXECUTION_TAG
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.status import REAPER_SENSOR
 
@@ -33,7 +33,7 @@ _INTERRUPTED = "UNEXPECTED_TERMINATION"
 @dg.sensor(
     job_name=execute_report.name,
     name=REAPER_SENSOR,
-    description="Closes or requeues what a dead run left open, and starts the further attempts.",
+    description="Closes or requeues what a dead run left open.",
     minimum_interval_seconds=REAPER_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -47,10 +47,9 @@ def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabas
     for verdict in verdicts:
         context.log.warning(f"execution {verdict.execution_id}: {verdict.status}: {verdict.reason}")
         _end_run(instance, verdict)
-    requests = [request_of(requeued) for requeued in reaper.requeued()[:50]]
-    message = f"{len(verdicts):,} settled; {len(requests):,} further attempts asked for"
+    message = f"{len(verdicts):,} settled"
     Schedulers(hub.hub).ticked(settings.scheduler_name, REAPER_SENSOR, message)
-    return dg.SensorResult(run_requests=requests, cursor=cursor, skip_reason=None if requests else message)
+    return dg.SensorResult(cursor=cursor, skip_reason=message)
 
 
 def _end_run(instance: dg.DagsterInstance, verdict: Verdict) -> None:
@@ -58,15 +57,6 @@ def _end_run(instance: dg.DagsterInstance, verdict: Verdict) -> None:
     run = instance.get_run_by_id(verdict.run_id) if verdict.died and verdict.run_id else None
     if run is not None and not run.is_finished:
         instance.report_run_failed(run, verdict.reason)
-
-
-def request_of(requeued: Requeued) -> dg.RunRequest:
-    """A further attempt; asking again for the same one starts nothing."""
-    return dg.RunRequest(
-        run_key=f"{requeued.execution_id}:crash-{requeued.attempts}",
-        run_config=run_config_of({"execution_id": requeued.execution_id}),
-        tags={EXECUTION_TAG: requeued.execution_id},
-    )
 
 
 def fates(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, Fate]:

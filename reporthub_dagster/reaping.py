@@ -59,18 +59,6 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
-class Requeued:
-    """An execution that waits for another attempt.
-
-    Attributes:
-        attempts: How many runs have died on it.
-    """
-
-    execution_id: str
-    attempts: int
-
-
-@dataclass(frozen=True, slots=True)
 class Reaper:
     """Judges executions without an outcome.
 
@@ -103,14 +91,6 @@ class Reaper:
         fates = self.fates([ended[item.id].run_id for item in found])
         judged = ((item, _judge_unclaimed(item, ended[item.id].run_id, fates)) for item in found)
         return list(self._settled(judged, now))
-
-    def requeued(self) -> list[Requeued]:
-        """Every execution that was taken from a dead run and that no run has claimed since."""
-        return [
-            Requeued(item.id, item.holder.attempts)
-            for item in self.leases.open_executions()
-            if item.holder is not None and item.holder.is_nobody
-        ]
 
     def _judge(self, item: OpenExecution, fates: Mapping[str, Fate]) -> Verdict | None:
         if item.holder is None:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 MYSQL_TABLES = Path(__file__).with_name("go_api_mysql.sql")
 
@@ -25,6 +25,14 @@ class GoApi:
     def __init__(self, url: str) -> None:
         self.url = url
         self._engine = create_engine(url)
+
+    @classmethod
+    def over(cls, engine: Engine) -> Self:
+        """A client of a database that lives within an engine."""
+        client = cls(engine.url.render_as_string(hide_password=False))
+        client.close()
+        vars(client)["_engine"] = engine
+        return client
 
     def create_tables(self) -> None:
         """The eight tables, as the Go API's own migration makes them on MySQL."""

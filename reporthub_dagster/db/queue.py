@@ -7,17 +7,18 @@ nobody has ever claimed it.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, func, or_, select, update
+from sqlalchemy import Connection, and_, delete, or_, select, update
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.inserting import chunks, insert_new
-from reporthub_dagster.db.leases import waiting_status
+from reporthub_dagster.db.leases import NOBODY, waiting_status
 from reporthub_dagster.db.ledger import Launch, Lease, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution
 from reporthub_dagster.db.session import Hub
@@ -35,7 +36,8 @@ class WaitingExecution:
     Attributes:
         parameters: Of its report, whatever the column holds.
         attempts: How many runs were asked for so far.
-        requested_at: When the last of them was.
+        tries: How many since it waits: a run that began and died was an answer.
+        requested_at: When the last of these was.
     """
 
     id: str
@@ -45,6 +47,7 @@ class WaitingExecution:
     executed_by: str
     parameters: Any
     attempts: int = 0
+    tries: int = 0
     requested_at: datetime | None = None
 
 
@@ -66,15 +69,15 @@ class ExecutionQueue:
             self.waiting_status = waiting_status(connection)
 
     def waiting(self) -> list[WaitingExecution]:
-        """Executions that no run has claimed, those wanted first at the head."""
+        """Executions that no run holds: those that a run has begun, then those wanted first, at the head.
+
+        What was begun has its window, and the next window of its schedule begins where that one ends.
+        """
         with self._hub.begin() as connection:
-            found = connection.execute(self._select_waiting()).all()
-            if self.waiting_status != "queued":
-                claimed = _leased(connection, [row.id for row in found if row.status == "running"])
-                found = [row for row in found if row.id not in claimed]
+            found = sorted(connection.execute(self._select_waiting()).all(), key=self._wanted)
             configs = _by_id(connection, {row.config_id for row in found})
             launches = _launches(connection, [row.id for row in found])
-        return [_waiting(row, configs[row.config_id], launches.get(row.id)) for row in found]
+        return [_waiting(row, configs[row.config_id], launches[row.id]) for row in found]
 
     def unfinished(self, schedule_ids: Iterable[int], now: datetime) -> list[Unfinished]:
         """Executions of some schedules that are not over.
@@ -146,13 +149,31 @@ class ExecutionQueue:
 
     def _select_waiting(self) -> Any:
         execution = ReportExecution
-        columns = (execution.id, execution.config_id, execution.schedule_id, execution.status)
-        query: Any = select(*columns, execution.executed_by)
+        query: Any = (
+            select(
+                execution.id,
+                execution.config_id,
+                execution.schedule_id,
+                execution.executed_by,
+                execution.started_at,
+                Slot.slot,
+                Lease.run_id,
+                Lease.heartbeat_at.label("settled_at"),
+            )
+            .outerjoin(Slot, Slot.execution_id == execution.id)
+            .outerjoin(Lease, Lease.execution_id == execution.id)
+        )
         condition = execution.status == "queued"
         if self.waiting_status != "queued":
-            query = query.outerjoin(Slot, Slot.execution_id == execution.id)
-            condition = or_(condition, and_(execution.status == "running", Slot.state == "launched"))
+            unclaimed = and_(Slot.state == "launched", Lease.execution_id.is_(None))
+            waits = and_(execution.status == "running", or_(unclaimed, Lease.run_id == NOBODY))
+            condition = or_(condition, waits)
         return query.where(condition).order_by(execution.started_at, execution.id).limit(MOST_WAITING)
+
+    def _wanted(self, row: Row[Any]) -> tuple[bool, datetime, str]:
+        """What the waiting are sorted by; a slot is when it was wanted, whenever it was begun."""
+        started = rows.to_utc(row.started_at, self._hub.zone) or datetime.max.replace(tzinfo=UTC)
+        return row.run_id != NOBODY, row.slot or started, row.id
 
     def _may_be_abandoned(self, row: Row[Any], now: datetime) -> bool:
         started = rows.to_utc(row.started_at, self._hub.zone)
@@ -160,7 +181,9 @@ class ExecutionQueue:
         return bool(row.status == "running" and row.slot is None and is_old)
 
 
-def _waiting(row: Row[Any], config: Row[Any], launch: Row[Any] | None) -> WaitingExecution:
+def _waiting(row: Row[Any], config: Row[Any], launches: Sequence[Row[Any]]) -> WaitingExecution:
+    since = row.settled_at.replace(tzinfo=UTC, microsecond=0) if row.run_id == NOBODY else None
+    tries = [one.requested_at for one in launches if since is None or one.requested_at >= since]
     return WaitingExecution(
         id=row.id,
         config_id=row.config_id,
@@ -168,8 +191,9 @@ def _waiting(row: Row[Any], config: Row[Any], launch: Row[Any] | None) -> Waitin
         datasource_id=config.datasource_id,
         executed_by=row.executed_by,
         parameters=config.parameters,
-        attempts=launch.attempts if launch else 0,
-        requested_at=launch.requested_at if launch else None,
+        attempts=max((one.attempt for one in launches), default=0),
+        tries=len(tries),
+        requested_at=max(tries, default=None),
     )
 
 
@@ -191,12 +215,10 @@ def _by_id(connection: Connection, config_ids: Iterable[int]) -> dict[int, Row[A
     }
 
 
-def _launches(connection: Connection, execution_ids: Sequence[str]) -> dict[str, Row[Any]]:
-    attempts = func.max(Launch.attempt).label("attempts")
-    requested = func.max(Launch.requested_at).label("requested_at")
-    query: Any = select(Launch.execution_id, attempts, requested).group_by(Launch.execution_id)
-    return {
-        row.execution_id: row
-        for ids in chunks(execution_ids)
-        for row in connection.execute(query.where(Launch.execution_id.in_(ids)))
-    }
+def _launches(connection: Connection, execution_ids: Sequence[str]) -> dict[str, list[Row[Any]]]:
+    query: Any = select(Launch.execution_id, Launch.attempt, Launch.requested_at)
+    found: dict[str, list[Row[Any]]] = defaultdict(list)
+    for ids in chunks(execution_ids):
+        for row in connection.execute(query.where(Launch.execution_id.in_(ids))):
+            found[row.execution_id].append(row)
+    return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import (
     CalculationMethod,
     Schedule,
@@ -22,6 +22,10 @@ _YEARS = range(1900, 3000)
 """Years that people may ask for: far enough from the ends of datetime for every sum made with them."""
 
 
+class NothingLeftError(PermanentError):
+    """A later window of the schedule has been done, with the rows of this one in it."""
+
+
 def decide_window(
     *,
     now: datetime,
@@ -35,8 +39,8 @@ def decide_window(
 
     Without `end` it ends at the slot, or at `now` floored to the second. It starts at `start`; or one period
     before an explicit `end`; or where the last one ended (`last_run_at`); or one period of the cron before
-    its end; or, without a schedule, one calendar day before. A `last_run_at` that is not before the end means
-    that a later window has already run (an old slot again, a backfill): then the cron alone decides.
+    its end; or, without a schedule, one calendar day before. A `last_run_at` in the future is nobody's work:
+    then the cron alone decides.
 
     Args:
         now: The moment of asking, aware.
@@ -48,6 +52,7 @@ def decide_window(
 
     Raises:
         ConfigurationError: Bad cron or time zone; or a start that is not before the end.
+        NothingLeftError: `last_run_at` says that what this window would hold has gone out.
     """
     cron = _cron_of(schedule)
     zone_name = schedule.timezone if schedule else default_timezone
@@ -56,7 +61,9 @@ def decide_window(
     method: CalculationMethod = "cron_detection" if cron else "default_daily"
     if start or end:
         method = "explicit"
-    elif schedule and schedule.last_run_at and schedule.last_run_at < last:
+    elif schedule and schedule.last_run_at and schedule.last_run_at <= _whole_second(now):
+        if schedule.last_run_at >= last:
+            raise _nothing_left(schedule.last_run_at, last)
         start, method = schedule.last_run_at, "last_run_at"
     first = start.astimezone(UTC) if start else _one_period_before(last, cron, zone_of(zone_name))
     if first >= last:
@@ -118,6 +125,13 @@ def parse_instant(text: str, timezone: str) -> datetime:
             valid="write 2025-01-31, 2025-01-31 08:00 or ISO 8601 with an offset",
         )
     return (parsed if parsed.tzinfo else parsed.replace(tzinfo=zone_of(timezone))).astimezone(UTC)
+
+
+def _nothing_left(last_run_at: datetime, end: datetime) -> NothingLeftError:
+    return NothingLeftError(
+        f"nothing is left for a window that ends at {end:{_DATETIME}} UTC: another run has made the file of "
+        f"all rows up to {last_run_at:{_DATETIME}} UTC; give a start and an end to have rows again"
+    )
 
 
 def _cron_of(schedule: Schedule | None) -> Cron | None:

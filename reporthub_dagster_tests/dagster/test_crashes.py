@@ -12,8 +12,10 @@ import dagster as dg
 import pytest
 
 from reporthub_dagster.db import leases
+from reporthub_dagster.definitions import defs
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
 from reporthub_dagster.resources import HubDatabase
+from reporthub_dagster.sensors import report_schedule_sensor
 from reporthub_dagster_tests import run_process
 from reporthub_dagster_tests.installation import World
 from reporthub_dagster_tests.servers.mariadb import MariaDBServer
@@ -57,16 +59,18 @@ def tick(world: World, cursor: str | None = None) -> dg.SensorResult:
     return result
 
 
+def asked_for(world: World) -> list[dg.RunRequest]:
+    """The runs that the scheduler asks for in one tick."""
+    with dg.build_sensor_context(
+        instance=world.instance, definitions=defs, resources={"hub": HubDatabase()}
+    ) as context:
+        return list(report_schedule_sensor.evaluate_tick(context).run_requests or ())
+
+
 def requested(world: World) -> dg.RunRequest:
-    """The one further attempt that the reaper asks for, when it does."""
-    found: list[dg.RunRequest] = []
-
-    def asked() -> bool:
-        found.extend(tick(world).run_requests or ())
-        return bool(found)
-
-    wait_until(asked, "the reaper", 20)
-    (request,) = found
+    """The one further attempt, once the reaper has requeued the execution."""
+    wait_until(lambda: bool(tick(world)) and only(world)["status"] == "queued", "the reaper", 20)
+    (request,) = asked_for(world)
     return request
 
 
@@ -104,13 +108,13 @@ def test_killed_in_the_query_the_next_attempt_has_the_same_window(
     world.go.execute("UPDATE report_configs SET report_query = :query", query=query)
     request = requested(world)
     assert only(world)["status"] == "queued"
-    assert request.run_key == f"{before['id']}:crash-1"
+    assert request.run_key == f"{before['id']}:1"
     assert request.tags["reporthub/execution_id"] == before["id"]
     assert launch(world, request).success, only(world)
     after = only(world)
     assert (after["status"], after["executed_by"], after["error_message"]) == ("completed", "ana", None)
     assert after["execution_context"]["time_range"] == before["execution_context"]["time_range"]
-    assert tick(world).run_requests == []
+    assert asked_for(world) == []
     assert len(world.mail.mails) == 2
 
 
@@ -170,7 +174,7 @@ def test_attempts_are_bounded(world: World, start: Start) -> None:
     row = settled(world)
     assert (row["status"], row["error_message"]) == ("failed", "the process that ran it died (2 attempts)")
     assert row["completed_at"] is not None
-    assert tick(world).run_requests == []
+    assert asked_for(world) == []
 
 
 @pytest.mark.parametrize("place", ["render", "between", "deliver"])
@@ -269,7 +273,7 @@ def test_a_failure_before_the_first_op_closes_the_queued_row(world: World) -> No
     row = only(world)
     assert row["status"] == "failed"
     assert row["error_message"] == "the worker did not start: mysql://u:•••@h/d"
-    assert result.run_requests == []
+    assert asked_for(world) == []
     assert tick(world, result.cursor).cursor == result.cursor
 
 
@@ -305,7 +309,7 @@ def test_a_run_that_dagster_found_dead_is_a_crash(world: World, start: Start) ->
     wait_until(lambda: run_process.halted(world.home), "the renderer")
     (run,) = world.instance.get_runs()
     world.instance.report_run_failed(run, "Detected run worker status FAILED")
-    assert requested(world).run_key == f"{only(world)['id']}:crash-1"
+    assert requested(world).run_key == f"{only(world)['id']}:1"
     run_process.open_gate(world.home)
     process.wait(30)
     assert only(world)["status"] == "queued"

@@ -91,3 +91,19 @@ def test_the_tick_says_what_is_wrong_with_a_schedule(world: World) -> None:
     world.go.execute("UPDATE report_schedules SET timezone = 'Mars/Base'")
     found = evaluate(world).skip_message
     assert "1 with a problem: schedule 1: report_schedules 1, column timezone: unknown time zone" in found
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+def test_a_slot_whose_rows_a_manual_run_took_ends_cancelled_and_says_so(world: World) -> None:
+    world.go.execute("UPDATE report_schedules SET cron_expression = '* * * * *'")
+    evaluate(world)
+    minute_ago = f"{datetime.now(UTC) - timedelta(minutes=1):%Y-%m-%d %H:%M:%S}"
+    world.go.execute("UPDATE reporthub_schedules SET decided_through = :at, due_at = :at", at=minute_ago)
+    (request,) = evaluate(world).run_requests
+    assert world.run(config_id=1, schedule_id=1, deliver="all").success
+    mails = len(world.mail.mails)
+    assert world.execute(request.run_config, tags=request.tags).success
+    row = world.execution(request.tags["reporthub/execution_id"])
+    assert (row["status"], row["file_generated_path"]) == ("cancelled", None)
+    assert "nothing is left for a window that ends at" in row["error_message"]
+    assert len(world.mail.mails) == mails

@@ -12,7 +12,13 @@ from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.destinations.base import DestinationSettings
-from reporthub_dagster.planning import ReportRequest, instant_from_context, plan_report
+from reporthub_dagster.planning import (
+    ReportRequest,
+    instant_from_context,
+    plan_report,
+    window_from_json,
+    window_to_json,
+)
 from reporthub_dagster.reporting.records import RenderedFile, ReportPlan, TimeWindow
 from reporthub_dagster.reporting.schedule_policy import SchedulePolicy
 from reporthub_dagster.scheduling import Scheduler, TickOutcome
@@ -95,6 +101,7 @@ class Days:
             execution.schedule_id,
             slot=instant_from_context(execution.context, "slot"),
             follows=instant_from_context(execution.context, "follows"),
+            window=window_from_json(execution.context.get("time_range")),
         )
         plan = plan_report(
             Repository(self.hub),
@@ -104,7 +111,28 @@ class Days:
             default_timezone="UTC",
             destinations=DestinationSettings(),
         )
+        executions.remember(claim, {"time_range": window_to_json(plan.window)})
         return claim, plan
+
+    def ask(self, execution_id: str) -> None:
+        """A person asks for a run of schedule 1 now."""
+        Executions(self.hub).add(
+            execution_id, config_id=1, schedule_id=1, executed_by="ana", at=self.now, context={"launch": {}}
+        )
+
+    def end_covered(self, execution_id: str) -> None:
+        """What the first op does when nothing is left for an execution that it has claimed."""
+        holder = Leases(self.hub).holder(execution_id)
+        assert holder is not None
+        Executions(self.hub).finish(holder.claim, "cancelled", at=self.now)
+
+    def forget_all(self) -> None:
+        """Begin anew: MORNING, and nothing has ever run."""
+        self.now = MORNING
+        for table in ("launches", "leases", "slots", "schedules"):
+            self.go.execute(f"DELETE FROM reporthub_{table}")
+        self.go.execute("DELETE FROM report_executions")
+        self.go.execute("UPDATE report_schedules SET last_run_at = NULL, next_run_at = NULL")
 
     def end(self, claim: Claim, plan: ReportPlan, outcome: Outcome = "completed") -> None:
         """What the last ops do: the file, if it was made, and the outcome."""

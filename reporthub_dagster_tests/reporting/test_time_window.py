@@ -13,7 +13,12 @@ from hypothesis import strategies as st
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import TimeWindow
 from reporthub_dagster.reporting.schedule import Cron
-from reporthub_dagster.reporting.time_window import decide_window, parse_instant, template_variables
+from reporthub_dagster.reporting.time_window import (
+    NothingLeftError,
+    decide_window,
+    parse_instant,
+    template_variables,
+)
 from reporthub_dagster_tests.reporting.builders import instants, schedule, utc, wall
 
 BERLIN = "Europe/Berlin"
@@ -65,7 +70,7 @@ def test_a_first_manual_run_covers_the_gap_of_the_two_latest_slots() -> None:
     assert bounds(window) == (utc("2025-01-31 03:17:42"), utc("2025-01-31 09:17:42"))
 
 
-def test_an_old_slot_run_again_falls_back_to_the_cron() -> None:
+def test_a_last_run_in_the_future_is_nobodys_and_the_cron_decides() -> None:
     ahead = schedule(last_run_at=utc("2025-02-10 08:00"))
 
     window = decide_window(now=NOW, slot=SLOT, schedule=ahead)
@@ -73,10 +78,12 @@ def test_an_old_slot_run_again_falls_back_to_the_cron() -> None:
     assert (window.method, *bounds(window)) == ("cron_detection", utc("2025-01-30 08:00"), SLOT)
 
 
-def test_the_same_slot_again_is_the_same_window_as_the_cron_gives() -> None:
-    window = decide_window(now=NOW, slot=SLOT, schedule=schedule(last_run_at=SLOT))
+@pytest.mark.parametrize("minutes", [0, 5])
+def test_nothing_is_left_for_a_slot_that_another_run_has_passed(minutes: int) -> None:
+    passed = schedule(last_run_at=SLOT + timedelta(minutes=minutes))
 
-    assert (window.method, window.start) == ("cron_detection", utc("2025-01-30 08:00"))
+    with pytest.raises(NothingLeftError, match=f"all rows up to 2025-01-31 08:0{minutes}:00 UTC"):
+        decide_window(now=NOW, slot=SLOT, schedule=passed)
 
 
 def test_without_a_schedule_the_window_is_one_calendar_day() -> None:
