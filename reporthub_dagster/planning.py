@@ -14,6 +14,7 @@ from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.destinations.base import Destination, DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
+from reporthub_dagster.renderers.options import read_options
 from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
 from reporthub_dagster.reporting.plan import make_plan
@@ -101,6 +102,8 @@ def plan_report(
         deliver=request.deliver,
         executed_by=request.executed_by,
     )
+    with located("report_configs", config.id):
+        read_options(plan.parameters.get("format") or {})
     if isinstance(request.deliver, tuple):
         _require_known(request.deliver, repository, config.id, destinations)
     return plan

@@ -12,7 +12,7 @@ from dagster import DagsterEventType, DagsterRunStatus
 from reporthub_dagster.attempt import environment_secrets
 from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
-from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Requeued, Verdict
+from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Verdict
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.run_config import EXECUTION_TAG

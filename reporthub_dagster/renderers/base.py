@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, ClassVar
 
 import pyarrow as pa
 
+from reporthub_dagster.renderers.options import PLACE, read_options
 from reporthub_dagster.reporting.records import RenderedFile, TimeWindow
 from reporthub_dagster.storage.atomic import atomic_path
 from reporthub_dagster.storage.spool import Spool
@@ -66,7 +67,7 @@ class RenderRequest:
         title: The report's name.
         window: The window that the rows cover; its zone is the one in which instants are shown.
         sections: One for each query, at least one; only one where the renderer's `holds_sections` is false.
-        options: `parameters.format` as it was given.
+        options: `parameters.format` as it was given: see `RenderOptions`.
     """
 
     title: str
@@ -106,12 +107,20 @@ class Remarks:
         if cells:
             self._counts[column, change] += cells
 
+    def say(self, column: str, remark: str) -> None:
+        """Remember a remark about a whole column."""
+        self._counts[column, remark] += 0
+
     def sentences(self) -> tuple[str, ...]:
         """One sentence for each column and change, in the order of their first appearance."""
         return tuple(
-            f"column {column!r}: {change} ({cells:,} {'cell' if cells == 1 else 'cells'})"
+            f"column {column!r}: {change}{_counted(cells)}"
             for (column, change), cells in self._counts.items()
         )
+
+
+def _counted(cells: int) -> str:
+    return f" ({cells:,} {'cell' if cells == 1 else 'cells'})" if cells else ""
 
 
 class Renderer(ABC):
@@ -124,6 +133,8 @@ class Renderer(ABC):
     media_type: ClassVar[str]
     holds_sections: ClassVar[bool]
     """True when one file holds several sections; else each section is a file of its own."""
+    honours: ClassVar[frozenset[str]]
+    """The rendering options that mean something in this format."""
 
     @abstractmethod
     def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
@@ -147,7 +158,7 @@ class Renderer(ABC):
         """
         with atomic_path(target) as temporary:
             with temporary.open("xb") as file:
-                warnings = self.write(request, file)
+                warnings = self._without_effect(request) + self.write(request, file)
             size = temporary.stat().st_size
             with temporary.open("rb") as file:
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -160,6 +171,21 @@ class Renderer(ABC):
             sha256=digest,
             row_count=request.row_count,
             warnings=warnings,
+        )
+
+    def _without_effect(self, request: RenderRequest) -> tuple[str, ...]:
+        """Sentences about options that this file cannot honour."""
+        options = read_options(request.options)
+        given = [name for name in type(options).model_fields if name in options.model_fields_set]
+        known = {column for section in request.sections for column in section.columns}
+        return (
+            *(f"{PLACE}.{name} has no effect in {self.format}" for name in given if name not in self.honours),
+            *(
+                f"{PLACE}.{name} names {column!r}, which the report does not show"
+                for name, columns in options.columns().items()
+                for column in sorted(columns - known)
+                if name in self.honours
+            ),
         )
 
 

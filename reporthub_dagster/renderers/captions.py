@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from reporthub_dagster.reporting.records import TimeWindow
 
 # Not strftime's: the process may run in any locale, the file says the same everywhere.
-_MONTHS = (
+MONTHS = (
     "January",
     "February",
     "March",
@@ -22,6 +22,7 @@ _MONTHS = (
     "November",
     "December",
 )
+WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _TO = " \N{EN DASH} "
 
 
@@ -63,7 +64,7 @@ def _days(first: date, last: date) -> str:
     if (first.year, first.month) == (last.year, last.month):
         return f"{first.day}{_TO}{_day(last)}"
     if first.year == last.year:
-        return f"{first.day} {_MONTHS[first.month - 1]}{_TO}{_day(last)}"
+        return f"{first.day} {MONTHS[first.month - 1]}{_TO}{_day(last)}"
     return f"{_day(first)}{_TO}{_day(last)}"
 
 
@@ -73,7 +74,7 @@ def _hours(start: datetime, end: datetime) -> str:
 
 
 def _day(day: date) -> str:
-    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
+    return f"{day.day} {MONTHS[day.month - 1]} {day.year}"
 
 
 def _clock(moment: datetime) -> str:

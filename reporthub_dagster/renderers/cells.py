@@ -20,6 +20,7 @@ NULL stays null: what stands for it is the format's decision.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -83,6 +84,15 @@ def literal(text: str) -> pa.Scalar:
 def joined(*parts: pa.Array | pa.Scalar) -> pa.Array:
     """Columns and literals side by side, row by row; null where one of them is."""
     return pc.binary_join_element_wise(*parts, literal(""))
+
+
+def text_bytes(lines: pa.Array) -> memoryview:
+    """All rows of a large_utf8 array that was just computed, one after the other."""
+    _, offsets, data = lines.buffers()
+    if data is None or not len(lines):
+        return memoryview(b"")
+    first, last = (struct.unpack_from("<q", offsets, 8 * (lines.offset + at))[0] for at in (0, len(lines)))
+    return memoryview(data)[first:last]
 
 
 def text_block(lines: pa.Array, separator: str) -> memoryview:

@@ -1,7 +1,8 @@
 """CSV after RFC 4180: CRLF, quotes only where needed, UTF-8; built column by column with Arrow.
 
-* NULL is an empty field and the empty string is `""`, as PostgreSQL writes them. In a file of one column a
-  NULL would be an empty line, which readers skip: there both are `""`.
+* NULL is an empty field and the empty string is `""`, as PostgreSQL writes them; with a text for NULL, a text
+  that equals it is in quotes. In a file of one column an empty NULL would be an empty line, which readers
+  skip: there both are `""`.
 * Text that a spreadsheet would run as a formula (it begins with `= + - @`, tab or carriage return) gets a
   leading apostrophe; never numbers, nor text that is only a dash or a number with a sign (`-5`, `+4930123`).
   `escape_formulas: false` leaves such text as it is.
@@ -10,37 +11,25 @@
 
 from __future__ import annotations
 
-from typing import BinaryIO, Literal
-from zoneinfo import ZoneInfo
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import Field
 
-from reporthub_dagster.renderers.base import Renderer, RenderRequest
-from reporthub_dagster.renderers.cells import (
-    TEXT,
-    TextStyle,
-    cell_texts,
-    is_text,
-    joined,
-    literal,
-    text_block,
+from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
+from reporthub_dagster.renderers.cells import TEXT, is_text, joined, literal, text_block
+from reporthub_dagster.renderers.formatting import (
+    Look,
+    display_texts,
+    look_of,
+    note_unused_patterns,
+    pattern_of,
 )
-from reporthub_dagster.renderers.options import Options, read_options
+from reporthub_dagster.renderers.options import TEXT_OPTIONS, RenderOptions, read_options
 
-_LINE_END = "\r\n"
+_LINE_ENDS = {"crlf": "\r\n", "lf": "\n"}
 _FORMULA = r"^[=+\-@\t\r]"
 _HARMLESS = r"^(-|[+-][0-9]+([.,][0-9]+)*([eE][+-]?[0-9]+)?)$"
-
-
-class CsvOptions(Options):
-    """`parameters.format` of a csv report."""
-
-    # None of these occurs in the text of a number, a date or a time, so only text needs quotes.
-    delimiter: Literal[",", ";", "\t", "|"] = Field(",", description="one of , ; | or a tab")
-    bom: bool = Field(False, description="true or false; true helps old Excel to see UTF-8")
-    escape_formulas: bool = Field(True, description="true or false")
 
 
 class CsvRenderer(Renderer):
@@ -50,45 +39,75 @@ class CsvRenderer(Renderer):
     extension = "csv"
     media_type = "text/csv"
     holds_sections = False
+    honours = TEXT_OPTIONS | {"header", "delimiter", "quoting", "line_ending", "bom", "escape_formulas"}
 
     def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the file; nothing is ever altered but for the apostrophes."""
-        options = read_options(CsvOptions, request.options, renderer=self.format)
-        style = TextStyle(ZoneInfo(request.window.timezone))
-        section = request.only_section
+        options = read_options(request.options)
+        section, look, remarks = request.only_section, look_of(request, options), Remarks()
+        note_unused_patterns(section.fields, look, remarks)
+        lines = _Lines(section, look, options)
         if options.bom:
             file.write(b"\xef\xbb\xbf")
-        _write_lines(
-            [_text_fields(pa.array([name], TEXT), options) for name in section.columns], options, file
-        )
-        for batch in section.slices():
-            columns = zip(batch.columns, section.fields, strict=True)
-            _write_lines([_fields(array, field, style, options) for array, field in columns], options, file)
-        return ()
+        if options.header:
+            file.write(lines.header())
+        file.writelines(lines.of(batch) for batch in section.slices())
+        return remarks.sentences()
 
 
-def _write_lines(columns: list[pa.Array], options: CsvOptions, file: BinaryIO) -> None:
-    null = literal("" if len(columns) > 1 else '""')
-    filled = [pc.fill_null(column, null) for column in columns]
-    lines = pc.binary_join_element_wise(*filled, literal(options.delimiter)) if len(filled) > 1 else filled[0]
-    if len(lines):
-        file.write(text_block(lines, _LINE_END))
-        file.write(_LINE_END.encode())
+class _Lines:
+    """Turns rows into lines."""
 
+    def __init__(self, section: Section, look: Look, options: RenderOptions) -> None:
+        self._fields = section.fields
+        self._look = look
+        self._options = options
+        self._delimiter = literal(options.delimiter)
+        self._end = _LINE_ENDS[options.line_ending]
+        alone = len(self._fields) == 1
+        self._null = literal('""' if alone and not options.null else options.null)
+        # Numbers as they are never hold what needs quotes.
+        self._shaped = options.decimal_separator != "." or look.grouped
 
-def _fields(array: pa.Array, field: pa.Field, style: TextStyle, options: CsvOptions) -> pa.Array:
-    texts = cell_texts(array, field, style)
-    return _text_fields(texts, options) if is_text(field) else texts
+    def header(self) -> bytes:
+        """The names of the columns."""
+        return self._joined([self._text(pa.array([field.name], TEXT)) for field in self._fields])
 
+    def of(self, batch: pa.RecordBatch) -> bytes:
+        """The lines of some rows."""
+        return self._joined([self._field(*pair) for pair in zip(batch.columns, self._fields, strict=True)])
 
-def _text_fields(texts: pa.Array, options: CsvOptions) -> pa.Array:
-    if options.escape_formulas:
-        texts = _without_formulas(texts)
-    special = pc.match_substring_regex(texts, f'["\r\n{options.delimiter}]|^$')
-    if not pc.any(special).as_py():
+    def _joined(self, columns: list[pa.Array]) -> bytes:
+        filled = [pc.fill_null(column, self._null) if column.null_count else column for column in columns]
+        lines = pc.binary_join_element_wise(*filled, self._delimiter) if len(filled) > 1 else filled[0]
+        return b"".join((text_block(lines, self._end), self._end.encode())) if len(lines) else b""
+
+    def _field(self, array: pa.Array, field: pa.Field) -> pa.Array:
+        texts = display_texts(array, field, self._look)
+        if is_text(field):
+            return self._text(texts)
+        if self._options.quoting == "all":
+            return _in_quotes(texts)
+        if self._shaped or pattern_of(field, self._look) is not None:
+            return self._quoted_where_needed(texts)
         return texts
-    quoted = joined(literal('"'), pc.replace_substring(texts, '"', '""'), literal('"'))
-    return pc.if_else(special, quoted, texts)
+
+    def _text(self, texts: pa.Array) -> pa.Array:
+        if self._options.escape_formulas:
+            texts = _without_formulas(texts)
+        return self._quoted_where_needed(texts) if self._options.quoting == "minimal" else _in_quotes(texts)
+
+    def _quoted_where_needed(self, texts: pa.Array) -> pa.Array:
+        special = pc.match_substring_regex(texts, f'["\r\n{self._options.delimiter}]|^$')
+        if self._options.null:
+            special = pc.or_(special, pc.equal(texts, literal(self._options.null)))
+        if not pc.any(special).as_py():
+            return texts
+        return pc.if_else(special, _in_quotes(texts), texts)
+
+
+def _in_quotes(texts: pa.Array) -> pa.Array:
+    return joined(literal('"'), pc.replace_substring(texts, '"', '""'), literal('"'))
 
 
 def _without_formulas(texts: pa.Array) -> pa.Array:

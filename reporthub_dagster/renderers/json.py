@@ -33,7 +33,7 @@ from reporthub_dagster.renderers.cells import (
     literal,
     text_block,
 )
-from reporthub_dagster.renderers.options import Options, read_options
+from reporthub_dagster.renderers.options import read_options
 from reporthub_dagster.storage.spool import text_kind
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
@@ -47,10 +47,6 @@ _CONTROL = {code: f"\\u{code:04x}" for code in range(0x20)} | {
 _INVALID = "is not valid JSON and is written as text"
 
 
-class JsonOptions(Options):
-    """`parameters.format` of a json report: nothing to choose yet."""
-
-
 class JsonRenderer(Renderer):
     """An array of objects."""
 
@@ -58,10 +54,11 @@ class JsonRenderer(Renderer):
     extension = "json"
     media_type = "application/json"
     holds_sections = True
+    honours = frozenset({"layout"})
 
     def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the file; remarks name columns whose JSON documents were not valid."""
-        read_options(JsonOptions, request.options, renderer=self.format)
+        read_options(request.options)
         style = TextStyle(ZoneInfo(request.window.timezone), date_time_separator="T")
         remarks = Remarks()
         if len(request.sections) == 1:

@@ -1,44 +1,115 @@
-"""Reads `parameters.format` of a report: a small pydantic model per renderer, errors that name the option."""
+"""`parameters.format` of a report: one record of rendering options, by the same names for every format."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
+from reporthub_dagster.renderers.patterns import DatePattern, Pattern, parse_date_pattern, parse_pattern
 from reporthub_dagster.reporting.errors import ConfigurationError
 
 PLACE = "parameters.format"
 
+Paper = Literal["A4", "A3", "Letter"]
+Orientation = Literal["auto", "portrait", "landscape"]
 
-class Options(BaseModel):
-    """Base of every renderer's options: a field is an option, its description says what is valid."""
+TEXT_OPTIONS = frozenset(
+    {"null", "decimal_separator", "thousands_separator", "date_format", "datetime_format", "column_formats"}
+)
+"""What a format honours that shows cells as text."""
+_YES_OR_NO = "true or false"
+_PATTERN = 'an Excel pattern like "#,##0.00", "0.0%" or "dd.mm.yyyy hh:mm" (docs/formats.md)'
+
+
+class RenderOptions(BaseModel):
+    """How a file looks; without any option it is as its format is commonly read.
+
+    The description of a field says what is valid. A format leaves out what it has no place for: each renderer
+    names the options that it honours.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    header: bool = Field(True, description=_YES_OR_NO)
+    null: str = Field("", max_length=40, pattern=r"^[^\r\n\t\"]*$", description="a short text without quotes")
+    decimal_separator: Literal[".", ","] = Field(".", description=". or ,")
+    thousands_separator: Literal["", ",", ".", " ", "'", "\u00a0", "\u202f"] = Field(
+        "", description="one of , . ' or a space, and not the decimal separator"
+    )
+    date_format: str = Field("", description=_PATTERN)
+    datetime_format: str = Field("", description=_PATTERN)
+    column_formats: Mapping[str, str] = Field(
+        default_factory=dict, description=f"an object: column to {_PATTERN}"
+    )
+    delimiter: Literal[",", ";", "\t", "|"] = Field(",", description="one of , ; | or a tab")
+    quoting: Literal["minimal", "text", "all"] = Field("minimal", description="minimal, text or all")
+    line_ending: Literal["crlf", "lf"] = Field("crlf", description="crlf or lf")
+    bom: bool = Field(False, description=f"{_YES_OR_NO}; true helps old Excel to see UTF-8")
+    escape_formulas: bool = Field(True, description=_YES_OR_NO)
+    title: bool | None = Field(None, description=_YES_OR_NO)
+    window: bool | None = Field(None, description=_YES_OR_NO)
+    totals: tuple[str, ...] = Field((), description="a list of columns")
+    sheet_name: str = Field("", max_length=31, description="a text of at most 31 characters")
+    paper: Paper = Field("A4", description="A4, A3 or Letter")
+    orientation: Orientation = Field("auto", description="auto, portrait or landscape")
+    layout: Literal["array", "object"] = Field("array", description="array or object")
+    compression: Literal["zstd", "snappy", "gzip", "none"] = Field(
+        "zstd", description="zstd, snappy, gzip or none"
+    )
 
-T = TypeVar("T", bound=Options)
+    @field_validator("thousands_separator")
+    @classmethod
+    def _differs_from_the_decimal_separator(cls, value: str, others: ValidationInfo) -> str:
+        if value and value == others.data.get("decimal_separator"):
+            raise ValueError(value)
+        return value
+
+    @field_validator("date_format", "datetime_format")
+    @classmethod
+    def _is_a_date_pattern(cls, value: str) -> str:
+        if value:
+            parse_date_pattern(value)
+        return value
+
+    @field_validator("column_formats")
+    @classmethod
+    def _are_patterns(cls, value: Mapping[str, str]) -> Mapping[str, str]:
+        for pattern in value.values():
+            parse_pattern(pattern)
+        return value
+
+    def date_pattern(self, *, with_time: bool) -> DatePattern | None:
+        """The pattern of all dates, or of all timestamps."""
+        text = self.datetime_format if with_time else self.date_format
+        return parse_date_pattern(text) if text else None
+
+    def column_patterns(self) -> dict[str, Pattern]:
+        """The patterns of single columns."""
+        return {name: parse_pattern(text) for name, text in self.column_formats.items()}
+
+    def columns(self) -> dict[str, set[str]]:
+        """The columns that options name, by option."""
+        return {"totals": set(self.totals), "column_formats": set(self.column_formats)}
 
 
-def read_options(model: type[T], given: Mapping[str, Any], *, renderer: str) -> T:
-    """The options of one renderer.
+def read_options(given: Mapping[str, Any]) -> RenderOptions:
+    """`parameters.format`, checked.
 
     Raises:
         ConfigurationError: An option is unknown or not valid; names `parameters.format.<option>`.
     """
     try:
-        return model.model_validate(dict(given))
+        return RenderOptions.model_validate(dict(given))
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False)[0]
     name = str(first["loc"][0])
-    known = model.model_fields.get(name)
-    if known is None:
-        problem = f"{renderer} has no option of this name"
-        valid = f"valid: {', '.join(model.model_fields)}" if model.model_fields else "it has no options"
-    else:
-        problem = f"the option is not valid for {renderer}"
-        valid = f"valid: {known.description}"
+    known = RenderOptions.model_fields.get(name)
     raise ConfigurationError(
-        problem, table="report_configs", column=f"{PLACE}.{name}", value=given[name], valid=valid
+        "there is no rendering option of this name" if known is None else "the option is not valid",
+        table="report_configs",
+        column=f"{PLACE}.{name}",
+        value=given[name],
+        valid=f"valid: {', '.join(RenderOptions.model_fields) if known is None else known.description}",
     )

@@ -14,18 +14,15 @@ from typing import BinaryIO
 from zoneinfo import ZoneInfo
 
 import pyarrow as pa
-from pydantic import Field
 
 from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.cells import TextStyle, cell_texts, is_numeric, is_text
-from reporthub_dagster.renderers.options import Options, read_options
+from reporthub_dagster.renderers.options import read_options
 from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
 from reporthub_dagster.renderers.pdf_layout import (
     CELL_LINES,
     GUTTER,
     Layout,
-    Orientation,
-    Paper,
     Sample,
     choose_layout,
     wrap,
@@ -40,13 +37,6 @@ _SHORTENED = f"longer than {CELL_LINES} lines and cut"
 _NO_ROWS = "No rows in this window."
 
 
-class PdfOptions(Options):
-    """`parameters.format` of a pdf report."""
-
-    paper: Paper = Field("A4", description="A4, A3 or Letter")
-    orientation: Orientation = Field("auto", description="auto, portrait or landscape")
-
-
 class PdfRenderer(Renderer):
     """A document of pages."""
 
@@ -54,10 +44,11 @@ class PdfRenderer(Renderer):
     extension = "pdf"
     media_type = "application/pdf"
     holds_sections = True
+    honours = frozenset({"paper", "orientation"})
 
     def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the document; remarks name columns with cut cells or characters without a glyph."""
-        options = read_options(PdfOptions, request.options, renderer=self.format)
+        options = read_options(request.options)
         if request.row_count > MOST_ROWS:
             raise PermanentError(
                 f"a pdf shows at most {MOST_ROWS:,} rows, not {request.row_count:,}: "

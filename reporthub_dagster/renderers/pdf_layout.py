@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
 
 from reportlab.lib.pagesizes import A3, A4, LETTER
 
+from reporthub_dagster.renderers.options import Orientation, Paper
 from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
 from reporthub_dagster.reporting.errors import PermanentError
-
-Paper = Literal["A4", "A3", "Letter"]
-Orientation = Literal["auto", "portrait", "landscape"]
 
 MARGIN = 42.0
 GUTTER = 5.0

@@ -1,55 +1,52 @@
 """Excel workbooks: typed cells, a frozen header with filters, more sheets when one is full.
 
-Rows stream through XlsxWriter's constant-memory mode: a scratch file per sheet beside the target, removed
-whatever happens. What a cell becomes is in `xlsx_cells`. NULL is a blank cell, the empty string an empty
-text. Text is never a formula, a link or a number; it ends at 32,767 UTF-16 code units, with a remark.
-Title and window are document properties; when rows were cut, a last sheet says so.
+The XML of a sheet is built slice by slice with Arrow and deflated as it comes; nothing else is kept. What a
+cell becomes is in `xlsx_cells` and `xlsx_text`. NULL is a blank cell, the empty string an empty text. Text is
+never a formula, a link or a number; it ends at 32,767 UTF-16 code units, with a remark. Title and window are
+document properties, and lines above the table on demand; when rows were cut, a last sheet says so.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from datetime import UTC
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, BinaryIO
-from zoneinfo import ZoneInfo
+from typing import BinaryIO
 
 import pyarrow as pa
-from xlsxwriter import Workbook
-from xlsxwriter.exceptions import FileCreateError
-from xlsxwriter.worksheet import Worksheet
 
 from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.captions import cut_caption, rows_caption, window_caption
-from reporthub_dagster.renderers.cells import TextStyle, cell_texts, is_numeric
-from reporthub_dagster.renderers.options import Options, read_options
-from reporthub_dagster.renderers.xlsx_cells import Cells, sheet_cells
+from reporthub_dagster.renderers.cells import TEXT, joined, literal, text_bytes
+from reporthub_dagster.renderers.formatting import Look, display_texts, look_of, note_unused_patterns
+from reporthub_dagster.renderers.options import RenderOptions, read_options
+from reporthub_dagster.renderers.totals import LABEL, Totals
+from reporthub_dagster.renderers.xlsx_columns import Cells, SheetColumn, text_cell
+from reporthub_dagster.renderers.xlsx_package import Package
+from reporthub_dagster.renderers.xlsx_parts import (
+    DECLARATION,
+    MAIN,
+    app_properties,
+    content_types,
+    core_properties,
+    package_relationships,
+    workbook,
+    workbook_relationships,
+)
+from reporthub_dagster.renderers.xlsx_sheet import (
+    SHEET_COLUMNS,
+    Captions,
+    SheetFrame,
+    letters,
+    rows_above,
+    sheet_name,
+)
+from reporthub_dagster.renderers.xlsx_styles import Style, Styles
 from reporthub_dagster.reporting.errors import PermanentError
-from reporthub_dagster.storage.atomic import TEMPORARY_SUFFIX
 
 SHEET_ROWS = 1_048_576
-_SHEET_COLUMNS = 16_384
 _SAMPLE_ROWS = 200
 _WIDTHS = (8, 60)
 _LINE_HEIGHT, _MOST_LINES = 15, 12
-_CUT = -2
-"""What XlsxWriter answers when it has cut a text."""
-_TOO_LONG = "longer than the 32,767 characters of an Excel cell and cut"
-_OPTIONS = {
-    "constant_memory": True,
-    "strings_to_formulas": False,
-    "strings_to_numbers": False,
-    "strings_to_urls": False,
-    "use_zip64": True,
-}
-_HEADER = {"bold": True, "bg_color": "#F2F4F7", "bottom": 1, "bottom_color": "#98A2B3"}
-
-
-class XlsxOptions(Options):
-    """`parameters.format` of an xlsx report: nothing to choose yet."""
+_SIGNIFICANT = 15
 
 
 class XlsxRenderer(Renderer):
@@ -59,191 +56,225 @@ class XlsxRenderer(Renderer):
     extension = "xlsx"
     media_type = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
     holds_sections = True
+    honours = frozenset(
+        {"header", "null", "date_format", "datetime_format", "column_formats", "title", "window", "totals"}
+        | {"sheet_name", "paper", "orientation"}
+    )
 
     def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the workbook; remarks name columns whose text was cut."""
-        read_options(XlsxOptions, request.options, renderer=self.format)
+        options = read_options(request.options)
         most = max(len(section.columns) for section in request.sections)
-        if most > _SHEET_COLUMNS:
-            raise PermanentError(f"an Excel sheet has {_SHEET_COLUMNS:,} columns, not {most:,}")
-        remarks = Remarks()
-        with _workbook(file) as book:
-            book.set_properties(_properties(request))
-            for section in request.sections:
-                sheets = _Sheets(book, request, section, remarks)
-                for batch in section.slices(rows=4096):
-                    sheets.write(batch)
-                sheets.finish()
-            for section in request.sections:
-                if section.truncated:
-                    _write_note(book, request, section)
-        return remarks.sentences()
+        if most > SHEET_COLUMNS:
+            raise PermanentError(f"an Excel sheet has {SHEET_COLUMNS:,} columns, not {most:,}")
+        book = _Book(file, request, options)
+        for section in request.sections:
+            book.add(section)
+        book.close()
+        return book.remarks.sentences()
 
 
-class _Sheet(Worksheet):  # type: ignore[misc]
-    """A worksheet that writes any text as that text.
+class _Book:
+    """A workbook that grows section by section."""
 
-    XlsxWriter's own escaping does not see the second of two escapes that share an underscore
-    (`_x0041_x0042_`), and it takes a text `<r>…</r>` for formatting and writes it as XML.
-    """
+    def __init__(self, file: BinaryIO, request: RenderRequest, options: RenderOptions) -> None:
+        self.remarks = Remarks()
+        self._package = Package(file)
+        self._request = request
+        self._options = options
+        self._look = look_of(request, options)
+        self._styles = Styles()
+        self._names: list[str] = []
+        self._defined: list[tuple[str, int, str]] = []
 
-    _SPECIAL = re.compile("_(?=x[0-9a-fA-F]{4}_)|[\x00-\x08\x0b-\x1f\ufffe\uffff]")
+    def add(self, section: Section) -> None:
+        """Write the rows of a section to as many sheets as they need."""
+        note_unused_patterns(section.fields, self._look, self.remarks)
+        totals = Totals(section.fields, self._options.totals, self.remarks)
+        slices = _Slices(section)
+        columns = self._columns(section)
+        for frame in self._frames(section, columns, has_total=bool(totals)):
+            self._defined += frame.defined_names(len(self._names) - 1)
+            rows = _Rows(frame, slices, totals, self._styles)
+            self._package.add(f"xl/worksheets/sheet{len(self._names)}.xml", rows.xml())
 
-    @staticmethod
-    def _escape_control_characters(data: str | int) -> str | int:
-        if not isinstance(data, str):  # a boolean's 0 or 1 comes this way, too
-            return data
-        return _Sheet._SPECIAL.sub(lambda found: f"_x{ord(found[0]):04X}_", data)
-
-    def _xml_rich_inline_string(self, string: str, attributes: Any = None) -> None:
-        self._xml_inline_string(string, False, attributes)  # it has no white space at its ends
-
-
-@contextmanager
-def _workbook(file: BinaryIO) -> Iterator[Workbook]:
-    """A workbook that is written to `file` at the end, its scratch files gone whatever happens."""
-    folder = Path(file.name).parent
-    with TemporaryDirectory(dir=folder, prefix=".", suffix=TEMPORARY_SUFFIX) as scratch:
-        book = Workbook(file, _OPTIONS | {"tmpdir": scratch})
-        book.worksheet_class = _Sheet
-        try:
-            yield book
-            book.close()
-        except FileCreateError as failed:
-            raise failed.args[0] from None
-        finally:
-            for sheet in book.worksheets():
-                with suppress(OSError):
-                    sheet._opt_close()  # noqa: SLF001 - after an error nothing else closes the scratch file
-
-
-class _Sheets:
-    """Writes rows to a sheet and opens the next when it is full."""
-
-    def __init__(self, book: Workbook, request: RenderRequest, section: Section, remarks: Remarks) -> None:
-        self._remarks = remarks
-        self._book = book
-        self._title = section.name or request.title
-        self._names = section.columns
-        self._fields = section.fields
-        self._style = TextStyle(ZoneInfo(request.window.timezone))
-        self._widths = _widths(section, self._style)
-        self._formats: dict[tuple[str, str], Any] = {}
-        self._align = ["right" if is_numeric(field) else "left" for field in self._fields]
-        self._wrapped = book.add_format({"text_wrap": True, "valign": "top"})
-        self._row = 0
-        self._lines = 1
-        self._open()
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        columns = zip(batch.columns, self._fields, strict=True)
-        cells = [sheet_cells(array, field, self._style) for array, field in columns]
-        for index in range(batch.num_rows):
-            if self._row == SHEET_ROWS:
-                self.finish()
-                self._open()
-            self._write_row(cells, index)
-            self._row += 1
-
-    def finish(self) -> None:
-        """Complete the current sheet."""
-        self._sheet.autofilter(0, 0, self._row - 1, len(self._names) - 1)
-
-    def _open(self) -> None:
-        taken = [sheet.get_name() for sheet in self._book.worksheets()]
-        sheet = self._sheet = self._book.add_worksheet(sheet_name(self._title, taken))
-        header = {
-            "left": self._book.add_format(_HEADER),
-            # Indented: the filter's button covers the right end.
-            "right": self._book.add_format(_HEADER | {"align": "right", "indent": 2}),
+    def close(self) -> None:
+        """Write what stands around the sheets."""
+        if self._request.truncated:
+            self._add_note()
+        comments = cut_caption(self._request.row_count) if self._request.truncated else ""
+        properties = core_properties(
+            title=self._request.title,
+            subject=window_caption(self._request.window),
+            comments=comments,
+            created=self._request.window.end,
+        )
+        parts = {
+            "[Content_Types].xml": content_types(len(self._names)),
+            "_rels/.rels": package_relationships(),
+            "xl/workbook.xml": workbook(self._names, self._defined),
+            "xl/_rels/workbook.xml.rels": workbook_relationships(len(self._names)),
+            "xl/styles.xml": self._styles.part(),
+            "docProps/core.xml": properties,
+            "docProps/app.xml": app_properties(),
         }
-        sheet.freeze_panes(1, 0)
-        sheet.repeat_rows(0)
-        sheet.set_landscape()
-        sheet.fit_to_pages(1, 0)
-        # Long numbers are text on purpose: no green triangles.
-        sheet.ignore_errors({"number_stored_as_text": f"A1:XFD{SHEET_ROWS}"})
-        for position, (name, width) in enumerate(zip(self._names, self._widths, strict=True)):
-            sheet.set_column(position, position, width, self._format(position))
-            sheet.write_string(0, position, name, header[self._align[position]])
-        self._row = 1
+        for name, text in parts.items():
+            self._package.add(name, [text.encode()])
+        self._package.close()
 
-    def _write_row(self, columns: list[Cells], index: int) -> None:
-        sheet, row = self._sheet, self._row
-        self._lines = 1
-        for position, cells in enumerate(columns):
-            number = cells.numbers[index]
-            if number is None:
-                text = cells.texts[index]
-                if text is not None:
-                    self._write_text(position, text)
-            elif isinstance(number, bool):
-                sheet.write_boolean(row, position, number)
-            else:
-                pattern = cells.formats if isinstance(cells.formats, str) else cells.formats[index]
-                sheet.write_number(row, position, number, self._format(position, pattern))
+    def _columns(self, section: Section) -> tuple[SheetColumn, ...]:
+        widths = _widths(section, self._look)
+        return tuple(
+            SheetColumn(field, width, self._look, self._options.null, self._styles, self.remarks)
+            for field, width in zip(section.fields, widths, strict=True)
+        )
 
-    def _write_text(self, position: int, text: str) -> None:
-        form = None
-        if "\n" in text:
-            form = self._wrapped
-            self._make_room(text, self._widths[position])
-        if self._sheet.write_string(self._row, position, text, form) == _CUT:
-            self._remarks.note(self._names[position], _TOO_LONG)
-
-    def _make_room(self, text: str, width: int) -> None:
-        """Heighten the row for a text of several lines; not every program does so by itself."""
-        lines = sum(1 + len(line) // width for line in text[:2000].split("\n"))
-        if lines > self._lines:
-            self._lines = lines
-            self._sheet.set_row(self._row, _LINE_HEIGHT * min(lines, _MOST_LINES))
-
-    def _format(self, position: int, pattern: str = "") -> Any:
-        key = pattern, self._align[position]
-        found = self._formats.get(key)
-        if found is None:
-            properties = {"align": key[1], "indent": int(key[1] == "right"), "valign": "top"}
-            found = self._formats[key] = self._book.add_format(
-                properties | ({"num_format": pattern} if pattern else {})
+    def _frames(
+        self, section: Section, columns: tuple[SheetColumn, ...], *, has_total: bool
+    ) -> Iterator[SheetFrame]:
+        options, title = self._options, section.name or self._request.title
+        captions: Captions = (("title", title),) if options.title else ()
+        if options.window:
+            captions += (("caption", window_caption(self._request.window)),)
+        room = SHEET_ROWS - rows_above(captions, has_header=options.header)
+        left = section.row_count
+        while True:
+            rows = min(left, room)
+            left -= rows
+            ends = not left and rows + has_total <= room
+            self._names.append(sheet_name(section.name or options.sheet_name or title, self._names))
+            yield SheetFrame(
+                name=self._names[-1],
+                captions=captions,
+                has_header=options.header,
+                columns=columns,
+                rows=rows,
+                has_total=has_total and ends,
+                paper=options.paper,
+                orientation=options.orientation,
             )
-        return found
+            if ends:
+                return
+
+    def _add_note(self) -> None:
+        request = self._request
+        lines = [("Report", request.title), ("Window", window_caption(request.window))]
+        for section in request.sections:
+            if section.truncated:
+                lines += [("Sheet", section.name)] if section.name else []
+                lines += [
+                    ("Rows", rows_caption(section.row_count)),
+                    ("Note", cut_caption(section.row_count)),
+                ]
+        label, plain = self._styles.number(Style(dress="label")), self._styles.number(Style())
+        rows = "".join(f"<row>{text_cell(name, label)}{text_cell(text, plain)}</row>" for name, text in lines)
+        self._names.append(sheet_name("Note", self._names))
+        xml = (
+            f'{DECLARATION}<worksheet xmlns="{MAIN}"><dimension ref="A1:B{len(lines)}"/><cols>'
+            '<col min="1" max="1" width="12" customWidth="1"/>'
+            '<col min="2" max="2" width="80" customWidth="1"/>'
+            f"</cols><sheetData>{rows}</sheetData></worksheet>"
+        )
+        self._package.add(f"xl/worksheets/sheet{len(self._names)}.xml", [xml.encode()])
 
 
-def sheet_name(title: str, taken: list[str]) -> str:
-    """A name that Excel accepts: at most 31 UTF-16 code units, no character it forbids, not yet taken."""
-    base = " ".join(re.sub(r"[\[\]:*?/\\\x00-\x1f\ufffe\uffff]", " ", title).split()).strip("' ")
-    if not base or base.lower() == "history":  # Excel keeps that name for itself
-        base = "Report"
-    lower = [name.lower() for name in taken]
-    name, count = _first_units(base, 31), 1
-    while name.lower() in lower:
-        count += 1
-        suffix = f" ({count})"
-        name = _first_units(base, 31 - len(suffix)) + suffix
-    return name
+class _Slices:
+    """The rows of a section, handed out in pieces that end where a sheet does."""
+
+    def __init__(self, section: Section) -> None:
+        self._batches = section.slices()
+        self._rest: pa.RecordBatch | None = None
+
+    def next(self, most: int) -> pa.RecordBatch:
+        """The next rows, at most so many."""
+        batch = self._rest if self._rest is not None else next(self._batches)
+        self._rest = batch.slice(most) if batch.num_rows > most else None
+        return batch.slice(0, most)
 
 
-def _first_units(text: str, units: int) -> str:
-    return text.encode("utf-16-le")[: 2 * units].decode("utf-16-le", "ignore").strip("' ")
+class _Rows:
+    """The XML of one sheet."""
+
+    def __init__(self, frame: SheetFrame, slices: _Slices, totals: Totals, styles: Styles) -> None:
+        self._frame = frame
+        self._slices = slices
+        self._totals = totals
+        self._styles = styles
+
+    def xml(self) -> Iterator[bytes | memoryview]:
+        """The whole sheet, piece by piece."""
+        frame = self._frame
+        yield frame.opening(self._styles).encode()
+        row = frame.first_row
+        while row <= frame.last_row:
+            batch = self._slices.next(frame.last_row - row + 1)
+            self._totals.add(batch)
+            yield text_bytes(self._rows(batch, row))
+            row += batch.num_rows
+        if frame.has_total:
+            yield self._total().encode()
+        yield frame.closing().encode()
+
+    def _rows(self, batch: pa.RecordBatch, first: int) -> pa.Array:
+        pairs = zip(self._frame.columns, batch.columns, strict=True)
+        columns = [column.cells(array) for column, array in pairs]
+        numbers = pa.array(range(first, first + batch.num_rows), pa.int32()).cast(TEXT)
+        parts: list[pa.Array | pa.Scalar] = [literal('<row r="'), numbers]
+        heights = _heights(columns)
+        between = '">'
+        if heights:
+            parts += [literal('"'), _height_attributes(heights, batch.num_rows)]
+            between = ">"
+        for cells in columns:
+            parts += [literal(between + cells.before), cells.texts]
+            between = cells.after
+        return joined(*parts, literal(f"{between}</row>"))
+
+    def _total(self) -> str:
+        frame, texts = self._frame, self._totals.texts()
+        cells = []
+        for position, column in enumerate(frame.columns):
+            style = Style(column.pattern, column.is_numeric, int(column.is_numeric), dress="total")
+            number = self._styles.number(style)
+            text = texts.get(position)
+            if text is not None:
+                cells.append(self._sum(position, text, number))
+            else:
+                cells.append(text_cell(LABEL if not position else "", number))
+        return f'<row r="{frame.last_row + 1}">{"".join(cells)}</row>'
+
+    def _sum(self, position: int, text: str, style: int) -> str:
+        """A sum that follows the filters, where Excel counts as exactly as we do."""
+        if len(text.strip("-").replace(".", "").strip("0")) > _SIGNIFICANT:
+            return text_cell(text, style)
+        frame, letter = self._frame, letters(position + 1)
+        formula = f"<f>SUBTOTAL(109,{letter}{frame.first_row}:{letter}{frame.last_row})</f>"
+        follows = 0 < frame.rows == self._totals.rows and frame.columns[position].is_all_numbers
+        return f'<c s="{style}">{formula if follows else ""}<v>{text}</v></c>'
 
 
-def _properties(request: RenderRequest) -> dict[str, Any]:
-    return {
-        "title": request.title,
-        "subject": window_caption(request.window),
-        "author": "ReportHub",
-        "comments": cut_caption(request.row_count) if request.truncated else "",
-        # Not the time of writing: the same report is the same bytes.
-        "created": request.window.end.astimezone(UTC).replace(tzinfo=None),
-    }
+def _heights(columns: list[Cells]) -> dict[int, int]:
+    """Lines of the rows that have more than one; not every program heightens them by itself."""
+    heights: dict[int, int] = {}
+    for cells in columns:
+        for row, lines in cells.lines.items():
+            heights[row] = max(heights.get(row, 1), lines)
+    return heights
 
 
-def _widths(section: Section, style: TextStyle) -> list[int]:
+def _height_attributes(heights: dict[int, int], rows: int) -> pa.Array:
+    attributes = [""] * rows
+    for row, lines in heights.items():
+        attributes[row] = f' ht="{_LINE_HEIGHT * min(lines, _MOST_LINES)}" customHeight="1"'
+    return pa.array(attributes, TEXT)
+
+
+def _widths(section: Section, look: Look) -> list[int]:
     """Widths in characters, from the headers and the first rows."""
     longest = [_characters(name) + 2 for name in section.columns]  # the filter's arrow takes its part
     for batch in section.slices(rows=_SAMPLE_ROWS):
         for position, (array, field) in enumerate(zip(batch.columns, section.fields, strict=True)):
-            texts = cell_texts(array, field, style).to_pylist()
+            texts = display_texts(array, field, look).to_pylist()
             longest[position] = max([longest[position], *(_characters(text) for text in texts if text)])
         break
     least, most = _WIDTHS
@@ -254,20 +285,3 @@ def _characters(text: str) -> int:
     """Width of the first line; characters of East Asian scripts are two wide."""
     line = text[: _WIDTHS[1]].partition("\n")[0]
     return len(line) + sum(character > "\u2e7f" for character in line)
-
-
-def _write_note(book: Workbook, request: RenderRequest, section: Section) -> None:
-    taken = [sheet.get_name() for sheet in book.worksheets()]
-    sheet = book.add_worksheet(sheet_name("Note", taken))
-    bold = book.add_format({"bold": True})
-    lines = {
-        "Report": request.title,
-        "Window": window_caption(request.window),
-        "Rows": rows_caption(section.row_count),
-        "Note": cut_caption(section.row_count),
-    }
-    sheet.set_column(0, 0, 12)
-    sheet.set_column(1, 1, 80)
-    for row, (label, text) in enumerate(lines.items()):
-        sheet.write_string(row, 0, label, bold)
-        sheet.write_string(row, 1, text)

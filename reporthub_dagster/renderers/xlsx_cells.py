@@ -1,4 +1,4 @@
-"""Columns as spreadsheet cells: a number with its format where Excel keeps the value, text where it does not.
+"""Columns as numbers that Excel keeps: their text and number format, and null where only text is faithful.
 
 Excel counts in doubles, shows 15 significant digits, knows no day before 1 March 1900 (its 29 February 1900
 never was) and none after 9999, no negative time and no zone. So:
@@ -13,8 +13,8 @@ never was) and none after 9999, no negative time and no zone. So:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from decimal import Decimal
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -35,166 +35,150 @@ _MOST_PLACES = 30
 _DECIMAL = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
-class Exact(float):
-    """A float that XlsxWriter writes with all its digits; its own format stops at 16."""
-
-    __slots__ = ()
-
-    def __format__(self, format_spec: str) -> str:
-        return repr(self)
-
-
 @dataclass(frozen=True, slots=True)
-class Cells:
+class Numbers:
     """A slice of a column.
 
     Attributes:
-        numbers: int, Exact or bool where the cell is a number, else None.
-        texts: str where the cell is text, else None; both are None for NULL.
-        formats: The number format of each row, or one for all; empty is Excel's General.
+        texts: Each number as a workbook holds it; null where the cell is NULL or only faithful as text.
+        pattern: The number format of all rows, or of each; empty is Excel's General.
+        kind: The cell type: `n`, or `b` for truth values.
     """
 
-    numbers: list[Any]
-    texts: list[str | None]
-    formats: list[str] | str = ""
+    texts: pa.Array
+    pattern: pa.Array | str = ""
+    kind: str = "n"
 
 
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """What a column would be as numbers, and where that is faithful."""
-
-    values: pa.Array
-    faithful: pa.Array
-    formats: pa.Array | str = field(default="")
+Reader = Callable[[pa.Array, pa.Field, TextStyle], Numbers]
 
 
-def sheet_cells(array: pa.Array, column: pa.Field, style: TextStyle) -> Cells:
-    """The cells of one slice of a column.
-
-    Raises:
-        PermanentError: The type has no text form either.
-    """
-    reader = _reader(column)
-    if reader is None:
-        return Cells([None] * len(array), cell_texts(array, column, style).to_pylist())
-    found = reader(array, column, style)
-    faithful = pc.fill_null(found.faithful, False)
-    numbers = pc.if_else(faithful, found.values, None).to_pylist()
-    texts: list[str | None] = [None] * len(array)
-    rest = pc.and_not(array.is_valid(), faithful)
-    if pc.any(rest).as_py():
-        texts = cell_texts(pc.if_else(rest, array, None), column, style).to_pylist()
-    if pt.is_floating(found.values.type):
-        numbers = [None if number is None else Exact(number) for number in numbers]
-    formats = found.formats
-    return Cells(numbers, texts, formats if isinstance(formats, str) else formats.to_pylist())
+def number_reader(column: pa.Field) -> Reader | None:
+    """What reads a column as numbers, or None for text."""
+    if text_kind(column) == "decimal":
+        return _decimal_texts
+    return next((reader for is_type, reader in _READERS if is_type(column.type)), None)
 
 
-def _integers(array: pa.Array, _: pa.Field, __: TextStyle) -> _Numbers:
-    limit = 10**_SIGNIFICANT
-    if array.type.bit_width < 64:  # noqa: PLR2004 - smaller integers cannot reach the limit
-        return _Numbers(array, array.is_valid())
-    faithful = pc.less(array, pa.scalar(limit, array.type))
-    if pt.is_signed_integer(array.type):
-        faithful = pc.and_(faithful, pc.greater(array, -limit))
-    return _Numbers(array, faithful)
-
-
-def _floats(array: pa.Array, column: pa.Field, style: TextStyle) -> _Numbers:
-    # By way of the text: 0.1 of a 32-bit float is to be 0.1, not 0.10000000149011612.
-    texts = pc.if_else(pc.is_finite(array), cell_texts(array, column, style), None)
-    return _Numbers(texts.cast(pa.float64()), texts.is_valid())
-
-
-def _decimals(array: pa.Array, column: pa.Field, style: TextStyle) -> _Numbers:
-    faithful, numbers = _short(cell_texts(array, column, style))
-    return _Numbers(numbers, faithful, _places(max(array.type.scale, 0)))
-
-
-def _decimal_texts(array: pa.Array, _: pa.Field, __: TextStyle) -> _Numbers:
+def _integers(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
     texts = array.cast(TEXT)
-    faithful, numbers = _short(pc.if_else(pc.match_substring_regex(texts, _DECIMAL), texts, None))
+    if array.type.bit_width < 64 or _largest(array) < 10**_SIGNIFICANT:  # noqa: PLR2004 - bits
+        return Numbers(texts)
+    digits = pc.utf8_length(pc.utf8_ltrim(texts, "-"))
+    return Numbers(_where(pc.less_equal(digits, _SIGNIFICANT), texts))
+
+
+def _floats(array: pa.Array, column: pa.Field, style: TextStyle) -> Numbers:
+    # By way of the text: 0.1 of a 32-bit float is to be 0.1, not 0.10000000149011612.
+    return Numbers(_where(pc.is_finite(array), cell_texts(array, column, style)))
+
+
+def _decimals(array: pa.Array, column: pa.Field, style: TextStyle) -> Numbers:
+    texts, scale = cell_texts(array, column, style), max(array.type.scale, 0)
+    if array.type.precision > _SIGNIFICANT and _largest(array) >= Decimal(10) ** (_SIGNIFICANT - scale):
+        texts = _where(_is_short(texts), texts)
+    return Numbers(texts, _places(scale))
+
+
+def _decimal_texts(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
+    texts = array.cast(TEXT)
+    texts = _where(pc.match_substring_regex(texts, _DECIMAL), texts)
     after_point = pc.replace_substring_regex(texts, r"^[^.]*\.?|[eE].*$", "")
     places = pc.if_else(pc.match_substring_regex(texts, "[eE]"), -1, pc.utf8_length(after_point))
-    kinds = pc.unique(places).to_pylist()
-    formats = pa.array(["" if kind is None or kind < 0 else _places(kind) for kind in kinds])
-    return _Numbers(numbers, faithful, formats.take(pc.index_in(places, pc.unique(places))))
+    kinds = pc.unique(places)
+    patterns = ["" if kind is None or kind < 0 else _places(kind) for kind in kinds.to_pylist()]
+    return Numbers(_where(_is_short(texts), texts), pa.array(patterns, TEXT).take(pc.index_in(places, kinds)))
 
 
-def _short(texts: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """Where decimal texts have no more digits than Excel keeps, and all of them as doubles."""
+def _is_short(texts: pa.Array) -> pa.Array:
+    """Where decimal texts have no more digits than Excel keeps."""
     digits = pc.replace_substring_regex(texts, r"[eE].*$|[-+.]", "")
     significant = pc.utf8_length(pc.utf8_trim(digits, "0"))
-    numbers = texts.cast(pa.float64())
     # A double ends at 1e308 and at 1e-308: beyond, it is infinite or loses digits.
-    size = pc.abs(numbers)
+    size = pc.abs(texts.cast(pa.float64()))
     within = pc.or_(pc.equal(significant, 0), pc.and_(pc.greater(size, 1e-300), pc.less(size, 1e300)))
-    return pc.and_(pc.less_equal(significant, _SIGNIFICANT), within), numbers
+    return pc.and_(pc.less_equal(significant, _SIGNIFICANT), within)
+
+
+def _largest(array: pa.Array) -> int | Decimal:
+    """The largest size in a column; 0 when it has none."""
+    bounds = pc.min_max(array)
+    return max((abs(bound.as_py()) for bound in bounds.values() if bound.is_valid), default=0)
+
+
+def _where(faithful: pa.Array, texts: pa.Array) -> pa.Array:
+    """The texts, null where they are not faithful."""
+    if pc.all(faithful, min_count=0).as_py():
+        return texts
+    return pc.if_else(pc.fill_null(faithful, False), texts, None)
 
 
 def _places(scale: int) -> str:
     return f"#,##0.{'0' * min(scale, _MOST_PLACES)}" if scale else "0"
 
 
-def _booleans(array: pa.Array, _: pa.Field, __: TextStyle) -> _Numbers:
-    return _Numbers(array, array.is_valid())
+def _booleans(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
+    return Numbers(array.cast(pa.int8()).cast(TEXT), kind="b")
 
 
-def _dates(array: pa.Array, _: pa.Field, __: TextStyle) -> _Numbers:
+def _dates(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
     serials = pc.add(array.cast(pa.date32()).cast(pa.int32()), _EPOCH_SERIAL)
-    return _Numbers(serials, _known_day(serials), _DATE)
+    return Numbers(_where(_is_known_day(serials), serials.cast(TEXT)), _DATE)
 
 
-def _timestamps(array: pa.Array, _: pa.Field, style: TextStyle) -> _Numbers:
+def _timestamps(array: pa.Array, _: pa.Field, style: TextStyle) -> Numbers:
     if array.type.tz is None:
-        return _moments(array.cast(pa.timestamp("us")).cast(pa.int64()), literal(""))
+        return _moments(array.cast(pa.timestamp("us")).cast(pa.int64()), None)
     local, offsets = wall_clock(array, style.zone)
     return _moments(local.cast(pa.int64()), joined(literal('" '), offset_texts(offsets), literal('"')))
 
 
-def _moments(local: pa.Array, offset: pa.Array | pa.Scalar) -> _Numbers:
+def _moments(local: pa.Array, offset: pa.Array | None) -> Numbers:
     day = floor_divide(local, DAY_US)
     rest = pc.subtract(local, pc.multiply(day, DAY_US))
     serials = pc.add(day, _EPOCH_SERIAL)
-    formats = pc.fill_null(joined(_with_fraction(_DATE_CLOCK, rest), offset), "")
-    return _Numbers(_serial(serials, rest), _known_day(serials), formats)
+    pattern = _with_fraction(_DATE_CLOCK, rest)
+    if offset is not None:
+        pattern = joined(literal(pattern) if isinstance(pattern, str) else pattern, offset)
+    return Numbers(_where(_is_known_day(serials), _serial(serials, rest)), pattern)
 
 
-def _times(array: pa.Array, _: pa.Field, __: TextStyle) -> _Numbers:
+def _times(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
     rest = array.cast(pa.time64("us")).cast(pa.int64())
-    return _Numbers(_fraction(rest), array.is_valid(), _with_fraction(_CLOCK, rest))
+    return Numbers(_fraction(rest).cast(TEXT), _with_fraction(_CLOCK, rest))
 
 
-def _durations(array: pa.Array, _: pa.Field, __: TextStyle) -> _Numbers:
+def _durations(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
     total = array.cast(pa.duration("us")).cast(pa.int64())
     day = floor_divide(total, DAY_US)
     rest = pc.subtract(total, pc.multiply(day, DAY_US))
     faithful = pc.and_(pc.greater_equal(total, 0), pc.less_equal(day, _LAST_SERIAL))
-    return _Numbers(_serial(day, rest), faithful, _with_fraction(_ELAPSED, rest))
+    return Numbers(_where(faithful, _serial(day, rest)), _with_fraction(_ELAPSED, rest))
 
 
 def _serial(days: pa.Array, microseconds: pa.Array) -> pa.Array:
-    return pc.add(days.cast(pa.float64()), _fraction(microseconds))
+    return pc.add(days.cast(pa.float64()), _fraction(microseconds)).cast(TEXT)
 
 
 def _fraction(microseconds: pa.Array) -> pa.Array:
     return pc.divide(microseconds.cast(pa.float64()), float(DAY_US))
 
 
-def _with_fraction(clock: str, microseconds: pa.Array) -> pa.Array:
+def _with_fraction(clock: str, microseconds: pa.Array) -> pa.Array | str:
     """Milliseconds are shown where there are any: Excel shows no smaller part."""
-    whole = pc.multiply(pc.divide(microseconds, 1_000_000), 1_000_000)
-    return pc.if_else(
-        pc.fill_null(pc.equal(whole, microseconds), True), literal(clock), literal(f"{clock}.000")
+    whole = pc.fill_null(
+        pc.equal(pc.multiply(pc.divide(microseconds, 1_000_000), 1_000_000), microseconds), True
     )
+    if pc.all(whole, min_count=0).as_py():
+        return clock
+    return pc.if_else(whole, literal(clock), literal(f"{clock}.000"))
 
 
-def _known_day(serials: pa.Array) -> pa.Array:
+def _is_known_day(serials: pa.Array) -> pa.Array:
     return pc.and_(pc.greater_equal(serials, _FIRST_SERIAL), pc.less_equal(serials, _LAST_SERIAL))
 
 
-_Reader = Callable[[pa.Array, pa.Field, TextStyle], _Numbers]
-_READERS: tuple[tuple[Callable[[pa.DataType], bool], _Reader], ...] = (
+_READERS: tuple[tuple[Callable[[pa.DataType], bool], Reader], ...] = (
     (pt.is_integer, _integers),
     (pt.is_floating, _floats),
     (pt.is_decimal, _decimals),
@@ -204,9 +188,3 @@ _READERS: tuple[tuple[Callable[[pa.DataType], bool], _Reader], ...] = (
     (pt.is_time, _times),
     (pt.is_duration, _durations),
 )
-
-
-def _reader(column: pa.Field) -> _Reader | None:
-    if text_kind(column) == "decimal":
-        return _decimal_texts
-    return next((reader for is_type, reader in _READERS if is_type(column.type)), None)

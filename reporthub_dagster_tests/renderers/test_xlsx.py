@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from openpyxl.workbook import Workbook
 
 from reporthub_dagster.renderers import xlsx
-from reporthub_dagster.renderers.xlsx import XlsxRenderer, sheet_name
+from reporthub_dagster.renderers.xlsx import XlsxRenderer
+from reporthub_dagster.renderers.xlsx_sheet import sheet_name
 from reporthub_dagster.reporting.errors import PermanentError
 from reporthub_dagster.storage.spool import text_field
 from reporthub_dagster_tests.renderers.readers import unescaped
