@@ -10,7 +10,7 @@ import click
 
 from demo.mail_sink import environment, mail_sink
 from demo.setup import REPORTS, demo_folder, forget_environment, prepare
-from reporthub_dagster.db.delivery_logs import DeliveryLogs
+from reporthub_dagster.db.deliveries import DeliveryLedger
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.instance import choose_instance, run_report
@@ -51,7 +51,7 @@ def _run(config_id: int) -> bool:
         return False
     rows = execution.rows_returned or 0
     click.echo(f"  {REPORTS[config_id]}: {execution.status}, {rows:,} rows in {seconds:.1f} s")
-    for receipt in DeliveryLogs(hub).receipts(execution.id):
+    for receipt in DeliveryLedger(hub).receipts(execution.id):
         click.echo(f"    {receipt['state']} to {_short(receipt['recipient'])}: {_short(receipt['detail'])}")
     if execution.error_message:
         click.echo(f"    {execution.error_message}", err=True)

@@ -64,6 +64,8 @@ def claim_execution(
     hub: HubDatabase,
     execution: Execution,
     remember: Mapping[str, Any] | None = None,
+    *,
+    by_person: bool = False,
 ) -> Claim | None:
     """The right to work on an execution; None, with the reason logged, when this run has nothing to do.
 
@@ -72,11 +74,12 @@ def claim_execution(
         hub: The shared database.
         execution: As it was found.
         remember: Keys to merge into its context with the claim.
+        by_person: Somebody asks for a redelivery: it may have ended in any way, and they say for whom.
     """
     holder = hub.leases.holder(execution.id)
     if holder is not None and holder.claim.run_id == context.run_id and execution.status == "running":
         return holder.claim
-    reason = _reason_to_leave(context, execution, holder)
+    reason = _reason_to_leave(context, execution, holder, by_person=by_person)
     if reason is None:
         claim = hub.executions.claim(
             execution.id,
@@ -89,6 +92,7 @@ def claim_execution(
                 "dagster_run_id": context.run_id,
                 GIVEN_UP_RUNS: _given_up(execution, holder),
             },
+            anew=not by_person,
         )
         if claim is not None:
             return claim
@@ -121,6 +125,7 @@ def at_work(
     claim: Claim | None = None,
     *,
     retries: int = RETRIES,
+    is_branch: bool = False,
 ) -> Iterator[Work]:
     """Work on an execution with a beating heart; what goes wrong becomes its outcome.
 
@@ -132,6 +137,7 @@ def at_work(
         execution_id: The execution.
         claim: The claim, where the caller has just taken it.
         retries: Further tries of the op.
+        is_branch: It is one delivery of several: its failure leaves the retries of others as they are.
 
     Raises:
         dagster.Failure, dagster.RetryRequested: In place of what was raised.
@@ -152,7 +158,8 @@ def at_work(
         if isinstance(error, TransientError) and context.retry_number < retries:
             _give_back(context, error)
         told = _told(context, error)
-        _finish(context, hub, held, "failed", str(told), kind=type(told).__name__)
+        kind = type(told).__name__
+        _finish(context, hub, held, "failed", str(told), kind=kind, is_branch=is_branch)
         raise dg.Failure(str(told), metadata=metadata, allow_retries=False) from None
 
 
@@ -215,16 +222,16 @@ def _told(context: dg.OpExecutionContext, error: Exception) -> Exception:
 
 
 def _reason_to_leave(
-    context: dg.OpExecutionContext, execution: Execution, holder: Holder | None
+    context: dg.OpExecutionContext, execution: Execution, holder: Holder | None, *, by_person: bool
 ) -> str | None:
     """Why this run may not work on an execution; None when it may."""
-    if execution.status == "completed":
+    if execution.status == "completed" and not by_person:
         return "it is completed"
     if context.run_id in execution.context.get(GIVEN_UP_RUNS, ()):
         return "this run has been given up"
     if holder is not None and _is_at_work(context, holder):
         return f"run {holder.claim.run_id} works on it"
-    is_retry = context.run.parent_run_id is not None
+    is_retry = by_person or context.run.parent_run_id is not None
     if execution.status in {"failed", "cancelled"} and not is_retry:
         return f"it has {execution.status}; re-execute its run to try again"
     return None
@@ -252,11 +259,13 @@ def _finish(
     error: str,
     *,
     kind: str | None = None,
+    is_branch: bool = False,
 ) -> None:
     """Write the outcome; where the shared database is what failed, the log is all that is left."""
 
     def write() -> None:
-        hub.executions.finish(claim, outcome, at=hub.hub.now(), error=error, kind=kind)
+        now = hub.hub.now()
+        hub.executions.finish(claim, outcome, at=now, error=error, kind=kind, is_branch=is_branch)
 
     try:
         patiently(context, write)

@@ -25,7 +25,7 @@ from dotenv import load_dotenv
 
 from reporthub_dagster import output
 from reporthub_dagster.checking import Checker
-from reporthub_dagster.db.delivery_logs import DeliveryLogs
+from reporthub_dagster.db.deliveries import DeliveryLedger
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
@@ -34,6 +34,7 @@ from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import read_rows
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
+from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.status import Limits, print_status, status_document
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
@@ -167,18 +168,42 @@ def run(
             "executed_by": executed_by,
         }
     )
-    executions = Executions(hub)
-    execution = executions.find(finished.run_id)
+    execution = Executions(hub).find(finished.run_id)
     if execution is None:
         raise PermanentError(finished.error or f"run {finished.run_id} ended before its first step")
-    receipts = DeliveryLogs(hub).receipts(execution.id)
-    if as_json:
-        _print_json(output.execution_document(execution, receipts))
-    else:
-        output.print_execution(execution, receipts)
-    if execution.status == "completed":
-        return DONE
-    return FIX if execution.context.get("error_kind") == ConfigurationError.__name__ else FAILED
+    return _print_outcome(hub, execution, as_json=as_json)
+
+
+@main.command()
+@click.argument("execution_id")
+@click.option("--delivery", "delivery_id", default=0, type=click.IntRange(min=1), help="Only this delivery.")
+@click.option("--recipient", default="", help="Only this recipient.")
+@click.option("--include-unknown", is_flag=True, help="Also those who may have it: the answer was lost.")
+@_as_json
+@_errors_in_one_line
+def redeliver(
+    execution_id: str, delivery_id: int, recipient: str, include_unknown: bool, as_json: bool
+) -> int:
+    """Deliver the files of an execution again, the same bytes, to those who have not got them."""
+    from reporthub_dagster.instance import choose_instance, run_redelivery  # noqa: PLC0415 - as above
+
+    settings = Settings.load()
+    choose_instance(settings)
+    hub = _hub(settings)
+    finished = run_redelivery(
+        {
+            "execution_id": execution_id,
+            "delivery_id": delivery_id,
+            "recipient": recipient,
+            "include_unknown": include_unknown,
+        }
+    )
+    execution = Executions(hub).find(execution_id)
+    if execution is None:
+        raise ConfigurationError("there is no such execution", column="EXECUTION_ID", value=execution_id)
+    if execution.context.get("dagster_run_id") != finished.run_id:
+        raise PermanentError(finished.error or "another run is at work on it; see: reporthub executions")
+    return _print_outcome(hub, execution, as_json=as_json)
 
 
 @main.command()
@@ -299,6 +324,18 @@ def worker(concurrency: int, max_runs: int, max_memory: int, grace: int) -> int:
     choose_instance(settings)
     options = WorkerOptions(concurrency, max_runs, max_memory, grace, settings.log_level)
     return work(settings.broker_url.get_secret_value(), options)
+
+
+def _print_outcome(hub: Hub, execution: Execution, *, as_json: bool) -> int:
+    """Show an execution that has just been worked on; returns the exit code."""
+    receipts = DeliveryLedger(hub).receipts(execution.id)
+    if as_json:
+        _print_json(output.execution_document(execution, receipts))
+    else:
+        output.print_execution(execution, receipts)
+    if execution.status == "completed":
+        return DONE
+    return FIX if execution.context.get("error_kind") == ConfigurationError.__name__ else FAILED
 
 
 def _hub(settings: Settings) -> Hub:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dagster as dg
 
-from reporthub_dagster.jobs import execute_report
+from reporthub_dagster.jobs import execute_report, redeliver_report
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
+from reporthub_dagster.retry_sensor import delivery_retry_sensor
 from reporthub_dagster.sensors import report_schedule_sensor
 from reporthub_dagster.terminal import terminal_logger
 
 defs = dg.Definitions(
-    jobs=[execute_report],
-    sensors=[report_schedule_sensor, execution_reaper_sensor],
+    jobs=[execute_report, redeliver_report],
+    sensors=[report_schedule_sensor, execution_reaper_sensor, delivery_retry_sensor],
     resources={"hub": HubDatabase(), "store": OutputStore(), "mailer": Mailer()},
     loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
     executor=dg.in_process_executor,

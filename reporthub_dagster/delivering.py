@@ -1,29 +1,50 @@
-"""One delivery of one execution: who still has to get it, the attempts, the log row of each."""
+"""One delivery of one execution: who still has to get it, an attempt, and what is left for later."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from reporthub_dagster.db.delivery_logs import AttemptOutcome, DeliveryAttempt, DeliveryLogs
-from reporthub_dagster.db.executions import Claim, Executions
+from reporthub_dagster.db.deliveries import DeliveryLedger, Entry
+from reporthub_dagster.db.delivery_logs import CUT_SHORT, AttemptOutcome, DeliveryAttempt, DeliveryLogs
+from reporthub_dagster.db.executions import Claim
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
 from reporthub_dagster.planning import Deliver, destination_for
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
 from reporthub_dagster.reporting.file_name import moment_variables
-from reporthub_dagster.reporting.records import DeliveryReceipt, RenderedFile, ReportPlan
+from reporthub_dagster.reporting.records import (
+    Delivery,
+    DeliveryReceipt,
+    ReceiptState,
+    RenderedFile,
+    ReportPlan,
+)
 from reporthub_dagster.reporting.template_values import texts_of
 
 _LOST = "an earlier attempt may have sent it: it is not sent again, ask the recipient"
-RETRIES = 2
-"""Further attempts within a run, for what may work a moment later."""
-BACKOFF_SECONDS = 2.0
-"""Pause before the first of them; the next one is twice as long."""
+HICCUP_SECONDS = 2.0
+"""Pause before the second try of an attempt in which the other side was not there for anybody."""
+_LONGEST_HICCUP = 10.0
+"""A try that took longer than this was no hiccup: the next one is the row's to time."""
+_MOST_TOLD = 20
+"""Recipients who are told of one by one; of more, only those who did not get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryTask:
+    """What one branch of a run is to do.
+
+    Attributes:
+        only: Nobody but these; None for everybody who is due.
+    """
+
+    delivery_id: int
+    only: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +52,10 @@ class DeliveryOutcome:
     """What became of one delivery.
 
     Attributes:
-        receipts: The last receipt of each recipient that was tried.
+        receipts: The last receipt of each recipient who was tried, or who has not got it.
         already: Recipients that an earlier run of this execution had reached; they were not tried again.
+        waiting: Recipients who will be tried again.
+        retry_at: When the first of them will be.
     """
 
     delivery_id: int
@@ -40,10 +63,12 @@ class DeliveryOutcome:
     method: str
     receipts: tuple[DeliveryReceipt, ...] = ()
     already: tuple[str, ...] = ()
+    waiting: frozenset[str] = frozenset()
+    retry_at: datetime | None = None
 
     def failure(self) -> ReportHubError | None:
-        """The error for everybody who was tried and did not get it; None when all did."""
-        missing = [receipt for receipt in self.receipts if receipt.state != "sent"]
+        """The error for everybody who has not got it and will not be tried again; None for nobody."""
+        missing = [r for r in self.receipts if r.state != "sent" and r.recipient not in self.waiting]
         if not missing:
             return None
         place = f"{self.method} delivery {self.delivery_id} ({self.name})"
@@ -57,15 +82,15 @@ class Deliverer:
     """Sends the files of one execution.
 
     Attributes:
-        claim: Checked before each send: a run that was taken over sends nothing.
+        claim: Checked with each send: a run that was taken over sends nothing.
         check: Raises when the run has lost its heart or its claim; asked before each send, too.
         say: Receives one line of progress.
         tolerate: Receives warnings before anything is sent; raises where they are not tolerated.
-        pause: Waits for a number of seconds between attempts.
+        pause: Waits for a number of seconds.
     """
 
     repository: Repository
-    executions: Executions
+    ledger: DeliveryLedger
     logs: DeliveryLogs
     claim: Claim
     plan: ReportPlan
@@ -76,99 +101,121 @@ class Deliverer:
     check: Callable[[], None] = lambda: None
     pause: Callable[[float], None] = time.sleep
 
-    def deliver(self, delivery_id: int) -> DeliveryOutcome:
-        """Send to every wanted recipient who has not got it; tries again what may work a moment later.
+    def deliver(self, task: DeliveryTask) -> DeliveryOutcome:
+        """Send to every wanted recipient who is due; what may work later gets its time.
 
         Raises:
             ConfigurationError: The delivery's row is wrong; a log row says so.
             LostClaimError: Another run has taken the execution over.
         """
-        self._require()
-        now = datetime.now(UTC)
-        self.logs.settle_dead(self.plan.execution_id, delivery_id, now)
-        history = self.logs.history(self.plan.execution_id, delivery_id)
+        self.check()
         parcel = Parcel(self.plan.execution_id, self.files, parcel_variables(self.plan, self.files))
         try:
-            delivery = self.repository.delivery(delivery_id)
-            destination = destination_for(delivery, self.settings)
+            destination = destination_for(self.repository.delivery(task.delivery_id), self.settings)
             self.tolerate([*destination.warnings, *destination.unknown_variables(parcel)])
         except ConfigurationError as error:
-            attempt = self._attempt(delivery_id, history.attempts + 1, now, 0)
-            self.logs.close(self.logs.open(attempt), attempt, AttemptOutcome(now, {}, error=str(error)))
+            self._log_fault(task.delivery_id, error)
             raise
         wanted = [name for name in destination.recipients() if is_wanted(self.plan.deliver, name)]
-        already = tuple(name for name in wanted if name in history.sent)
-        lost = () if destination.repeatable else tuple(name for name in wanted if name in history.unknown)
-        due = [name for name in wanted if name not in {*already, *lost}]
-        unknown = tuple(DeliveryReceipt(delivery_id, name, "unknown", _LOST, now) for name in lost)
-        receipts = self._attempts(destination, parcel, due, history.attempts)
-        return DeliveryOutcome(delivery.id, delivery.name, delivery.method, (*unknown, *receipts), already)
+        entries = self._open(destination, wanted)
+        chosen = {name.casefold() for name in (wanted if task.only is None else task.only)}
+        most = destination.delivery.max_retry
+        due = [name for name in wanted if name.casefold() in chosen and _may_be_tried(entries[name], most)]
+        receipts = self._attempt(destination, parcel, due) if due else {}
+        now = self.ledger.entries(self.plan.execution_id, task.delivery_id)
+        return _outcome(destination.delivery, [now[name] for name in wanted], receipts)
 
-    def _attempts(
-        self, destination: Destination, parcel: Parcel, due: list[str], earlier: int
-    ) -> tuple[DeliveryReceipt, ...]:
-        last: dict[str, DeliveryReceipt] = {}
-        retries = min(RETRIES, destination.delivery.max_retry)
-        for number in range(retries + 1):
-            if not due:
-                break
-            if number:
-                self.pause(BACKOFF_SECONDS * 2 ** (number - 1))
-            self._require()
-            now = datetime.now(UTC)
-            attempt = self._attempt(destination.delivery.id, earlier + number + 1, now, len(due))
-            row = self.logs.open(attempt)
-            progress: dict[str, DeliveryReceipt | None] = {}
-            try:
-                self._send(row, destination, parcel, due, progress)
-            except BaseException:
-                with suppress(ReportHubError):  # what is left open is closed by whoever comes next
-                    self.logs.note(row, progress)
-                    self.logs.settle(row, datetime.now(UTC))
-                raise
-            receipts = {name: receipt for name, receipt in progress.items() if receipt is not None}
-            last |= receipts
-            due = [name for name, receipt in receipts.items() if receipt.state == "retry"]
-            will_retry = bool(due) and number < retries
-            self.logs.close(row, attempt, AttemptOutcome(datetime.now(UTC), receipts, will_retry))
-        return tuple(last.values())
+    def _open(self, destination: Destination, wanted: Sequence[str]) -> Mapping[str, Entry]:
+        execution_id, delivery_id = self.plan.execution_id, destination.delivery.id
+        entries = self.ledger.open(
+            self.claim,
+            delivery_id,
+            wanted,
+            unanswered="pending" if destination.repeatable else "unknown",
+            history=lambda: self.logs.history(execution_id, delivery_id),
+        )
+        self.logs.settle_dead(execution_id, delivery_id, entries.values(), datetime.now(UTC))
+        return entries
+
+    def _attempt(
+        self, destination: Destination, parcel: Parcel, due: Sequence[str]
+    ) -> dict[str, DeliveryReceipt]:
+        """One attempt: a row of the log, and a second try where the other side was away for a moment."""
+        row = destination.delivery
+        attempt = self._log_row(row.id, len(due))
+        log = self.logs.open(attempt)
+        started = time.monotonic()
+        receipts: dict[str, DeliveryReceipt] = {}
+        try:
+            self._send(destination, parcel, due, receipts)
+            is_away = all(receipt.state == "retry" for receipt in receipts.values())
+            if is_away and row.max_retry and time.monotonic() - started < _LONGEST_HICCUP:
+                self.pause(HICCUP_SECONDS)
+                self._send(destination, parcel, due, receipts, counted=False)
+            interval = row.retry_interval_minutes * 60.0
+            self.ledger.schedule(self.claim, row.id, most=row.max_retry, interval_seconds=interval)
+        except BaseException:
+            with suppress(ReportHubError):  # what is left open is closed by whoever comes next
+                self.ledger.settle(self.claim, row.id)
+                cut = AttemptOutcome(datetime.now(UTC), list(receipts.values()), error=CUT_SHORT)
+                self.logs.close(log, attempt, cut)
+            raise
+        entries = self.ledger.entries(self.plan.execution_id, row.id)
+        will_retry = any(entries[name].next_attempt_at for name in due)
+        closed = AttemptOutcome(datetime.now(UTC), list(receipts.values()), will_retry)
+        self.logs.close(log, attempt, closed)
+        return receipts
 
     def _send(
         self,
-        row: int,
         destination: Destination,
         parcel: Parcel,
-        due: list[str],
-        progress: dict[str, DeliveryReceipt | None],
+        due: Sequence[str],
+        receipts: dict[str, DeliveryReceipt],
+        *,
+        counted: bool = True,
     ) -> None:
-        """One attempt; `progress` gets the receipts, and None for the one to whom the file is on its way.
+        """One try; `receipts` gets the answers.
 
-        The log knows to whom the file goes before its first byte leaves: a run that dies here leaves the
+        The ledger knows to whom the file goes before its first byte leaves: a run that dies here leaves the
         state `sending`, and nobody in that state is sent to again.
         """
+        delivery_id = destination.delivery.id
         with closing(destination.send(parcel, due)) as sending:
             for recipient in due:
-                self._require()
-                self.logs.note(row, {**progress, recipient: None})
-                progress[recipient] = None
-                receipt = progress[recipient] = next(sending)
-                self.say(f"{destination.method} to {recipient}: {receipt.state}: {receipt.detail}")
+                self.check()
+                self.ledger.begin(self.claim, delivery_id, recipient, counted=counted)
+                receipt = receipts[recipient] = next(sending)
+                self.ledger.answer(self.claim, receipt)
+                if len(due) <= _MOST_TOLD or receipt.state != "sent":
+                    self.say(f"{destination.method} to {recipient}: {receipt.state}: {receipt.detail}")
+        if len(due) > _MOST_TOLD:
+            sent = sum(receipts[name].state == "sent" for name in due)
+            self.say(f"{destination.method}: sent to {sent:,} of {len(due):,}")
 
-    def _require(self) -> None:
-        self.check()
-        self.executions.require(self.claim)
+    def _log_fault(self, delivery_id: int, error: ConfigurationError) -> None:
+        attempt = self._log_row(delivery_id, 0)
+        outcome = AttemptOutcome(attempt.started_at, error=str(error))
+        self.logs.close(self.logs.open(attempt), attempt, outcome)
 
-    def _attempt(self, delivery_id: int, number: int, started: datetime, count: int) -> DeliveryAttempt:
-        return DeliveryAttempt(
-            config_id=self.plan.config_id,
-            delivery_id=delivery_id,
-            schedule_id=self.plan.schedule_id,
-            execution_id=self.plan.execution_id,
-            number=number,
-            started_at=started,
-            recipient_count=count,
-            file_size_bytes=sum(file.size for file in self.files),
-        )
+    def _log_row(self, delivery_id: int, count: int) -> DeliveryAttempt:
+        return attempt_row(self.plan, self.files, delivery_id, count)
+
+
+def attempt_row(
+    plan: ReportPlan, files: Iterable[RenderedFile], delivery_id: int, count: int
+) -> DeliveryAttempt:
+    """What the log says of an attempt before it begins."""
+    return DeliveryAttempt(
+        config_id=plan.config_id,
+        delivery_id=delivery_id,
+        schedule_id=plan.schedule_id,
+        execution_id=plan.execution_id,
+        started_at=datetime.now(UTC),
+        recipient_count=count,
+        file_size_bytes=sum(file.size for file in files),
+        notes={},
+    )
 
 
 def is_wanted(deliver: Deliver, recipient: str) -> bool:
@@ -188,3 +235,40 @@ def parcel_variables(plan: ReportPlan, files: Sequence[RenderedFile] = ()) -> Ma
         **moment_variables(moment),
         "ext": files[0].path.suffix.lstrip(".") if files else "",
     }
+
+
+def _may_be_tried(entry: Entry, max_retry: int) -> bool:
+    """Whether it is its turn; a `retry` that has had all its attempts is a person's to try again."""
+    return entry.is_due and (entry.state == "pending" or entry.attempts <= max_retry)
+
+
+def _outcome(
+    delivery: Delivery, entries: Sequence[Entry], receipts: Mapping[str, DeliveryReceipt]
+) -> DeliveryOutcome:
+    """What the ledger says after the attempt; `receipts` are those of this run."""
+    already = tuple(e.recipient for e in entries if e.state == "sent" and e.recipient not in receipts)
+    waiting = {e.recipient: e.next_attempt_at for e in entries if e.next_attempt_at is not None}
+    told = tuple(
+        _receipt(delivery, entry, receipts.get(entry.recipient))
+        for entry in entries
+        if entry.recipient not in already
+    )
+    retry_at = min(waiting.values(), default=None)
+    return DeliveryOutcome(
+        delivery.id, delivery.name, delivery.method, told, already, frozenset(waiting), retry_at
+    )
+
+
+def _receipt(delivery: Delivery, entry: Entry, receipt: DeliveryReceipt | None) -> DeliveryReceipt:
+    """The receipt of this run, else what an earlier one has left."""
+    if receipt is None:
+        at = entry.at or datetime.now(UTC)
+        detail = _LOST if entry.state == "unknown" else entry.detail or "not tried yet"
+        state: ReceiptState = (
+            "retry" if entry.state == "pending" or entry.state == "sending" else entry.state  # noqa: PLR1714 - for mypy
+        )
+        receipt = DeliveryReceipt(delivery.id, entry.recipient, state, detail, at)
+    is_used_up = entry.state == "retry" and entry.next_attempt_at is None and delivery.max_retry
+    if is_used_up:
+        return replace(receipt, detail=f"{receipt.detail} (after {delivery.max_retry} retries)")
+    return receipt

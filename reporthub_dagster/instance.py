@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.run_config import run_config_of
+from reporthub_dagster.run_config import redelivery_config_of, run_config_of
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.atomic import atomic_file
 
@@ -75,6 +75,13 @@ def report_job() -> dg.JobDefinition:
     return defs.resolve_job_def("execute_report")
 
 
+def redelivery_job() -> dg.JobDefinition:
+    """As `report_job`."""
+    from reporthub_dagster.definitions import defs  # noqa: PLC0415 - as above
+
+    return defs.resolve_job_def("redeliver_report")
+
+
 @dataclass(frozen=True, slots=True)
 class FinishedRun:
     """A run that has ended.
@@ -89,7 +96,7 @@ class FinishedRun:
 
 
 def run_report(config: Mapping[str, Any], *, talk: bool = True) -> FinishedRun:
-    """Run the job in this process on the instance in `DAGSTER_HOME`.
+    """Run a report in this process on the instance in `DAGSTER_HOME`.
 
     Args:
         config: Of the op `compute_time_range`.
@@ -98,15 +105,22 @@ def run_report(config: Mapping[str, Any], *, talk: bool = True) -> FinishedRun:
     Raises:
         ConfigurationError: The instance cannot be used.
     """
+    return _run(report_job, run_config_of(config), talk=talk)
+
+
+def run_redelivery(config: Mapping[str, Any], *, talk: bool = True) -> FinishedRun:
+    """As `run_report`, of the op `open_redelivery`."""
+    return _run(redelivery_job, redelivery_config_of(config), talk=talk)
+
+
+def _run(job: Callable[[], dg.JobDefinition], run_config: Mapping[str, Any], *, talk: bool) -> FinishedRun:
     quiet = {"console": {"config": {"log_level": "CRITICAL"}}}
-    run_config = {
-        **run_config_of(config),
-        "loggers": {"terminal": {}} if talk else quiet,
-    }
-    with _instance() as instance:
-        job = dg.reconstructable(report_job)
-        with dg.execute_job(job, instance, run_config=run_config) as result:
-            return FinishedRun(result.run_id, result.success, _first_error(result))
+    whole = {**run_config, "loggers": {"terminal": {}} if talk else quiet}
+    with (
+        _instance() as instance,
+        dg.execute_job(dg.reconstructable(job), instance, run_config=whole) as result,
+    ):
+        return FinishedRun(result.run_id, result.success, _first_error(result))
 
 
 def _first_error(result: dg.JobExecutionResult) -> str | None:

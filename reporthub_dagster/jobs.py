@@ -1,4 +1,4 @@
-"""The shape of a report run, readable in one glance."""
+"""The shapes of a report run and of a redelivery, readable in one glance."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reporthub_dagster.ops import (
     render_file,
     run_query,
 )
+from reporthub_dagster.redelivery_ops import open_redelivery
 
 _DESCRIPTION = """
 Makes one report and delivers it: **window → query → file → deliveries**.
@@ -34,13 +35,28 @@ execution: rows that were read are not read again, and nobody gets the file twic
 """
 
 
+_REDELIVERY = """
+Delivers what an earlier run has made, byte for byte, to those who have not got it: **archive → deliveries**.
+
+```yaml
+ops:
+  open_redelivery:
+    config:
+      execution_id: 6f1c…        # a row of report_executions
+      delivery_id: 7             # 0: all
+      recipient: ana@example.com # empty: all
+      include_unknown: false     # true: also to those who may have it already
+```
+"""
+
+
 @dg.graph
 def report() -> None:
     """Window → query → file → deliveries."""
     plan = compute_time_range()
     result = run_query(plan)
     file = render_file(plan, result)
-    outcomes = fan_out_deliveries(plan, file).map(lambda delivery_id: deliver(delivery_id, plan, file))
+    outcomes = fan_out_deliveries(plan, file).map(lambda task: deliver(task, plan, file))
     finish_execution(plan, result, file, outcomes.collect())
 
 
@@ -49,4 +65,20 @@ execute_report = report.to_job(
     description=_DESCRIPTION.strip(),
     executor_def=dg.in_process_executor,
     tags={"reporthub/kind": "report"},
+)
+
+
+@dg.graph
+def redelivery() -> None:
+    """Archive → deliveries."""
+    plan, result, file, tasks = open_redelivery()
+    outcomes = tasks.map(lambda task: deliver(task, plan, file))
+    finish_execution(plan, result, file, outcomes.collect())
+
+
+redeliver_report = redelivery.to_job(
+    name="redeliver_report",
+    description=_REDELIVERY.strip(),
+    executor_def=dg.in_process_executor,
+    tags={"reporthub/kind": "redelivery"},
 )

@@ -13,7 +13,7 @@ import dagster as dg
 
 from reporthub_dagster import attempt, run_metadata
 from reporthub_dagster.db.leases import LAUNCH
-from reporthub_dagster.delivering import Deliverer, DeliveryOutcome
+from reporthub_dagster.delivering import Deliverer, DeliveryOutcome, DeliveryTask
 from reporthub_dagster.heartbeat import Heartbeat
 from reporthub_dagster.planning import (
     ReportRequest,
@@ -57,7 +57,7 @@ def compute_time_range(
         try:
             plan = plan_report(
                 hub.repository,
-                _request(launch, execution),
+                request_of(launch, execution),
                 execution_id=execution.id,
                 now=hub.hub.now(),
                 default_timezone=Settings.load().default_timezone,
@@ -114,34 +114,39 @@ def render_file(
         return dg.Output(file, metadata=run_metadata.of_file(file))
 
 
-@dg.op(out=dg.DynamicOut(int))
+@dg.op(out=dg.DynamicOut(DeliveryTask))
 def fan_out_deliveries(
-    context: dg.OpExecutionContext, plan: ReportPlan, file: RenderedFile, hub: HubDatabase
-) -> Iterator[dg.DynamicOutput[int]]:
+    context: dg.OpExecutionContext,
+    plan: ReportPlan,
+    file: RenderedFile,
+    hub: HubDatabase,
+    store: OutputStore,
+) -> Iterator[dg.DynamicOutput[DeliveryTask]]:
     """One branch per active delivery of the report."""
     with attempt.at_work(context, hub, plan.execution_id):
+        store.folder(plan.execution_id).save_files((file,))
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
     if plan.deliver == "none":
         context.log.info(f"Nothing is delivered, as asked; the file is {file.path}")
         return
     for delivery_id in delivery_ids:
-        yield dg.DynamicOutput(delivery_id, mapping_key=f"delivery_{delivery_id}")
+        yield branch_of(DeliveryTask(delivery_id))
 
 
 @dg.op
 def deliver(
     context: dg.OpExecutionContext,
-    delivery_id: int,
+    task: DeliveryTask,
     plan: ReportPlan,
     file: RenderedFile,
     hub: HubDatabase,
     mailer: Mailer,
 ) -> dg.Output[DeliveryOutcome]:
     """Send the file to one delivery's recipients; a failure is this branch's own, the others go on."""
-    with attempt.at_work(context, hub, plan.execution_id) as work:
+    with attempt.at_work(context, hub, plan.execution_id, is_branch=True) as work:
         deliverer = Deliverer(
             repository=hub.repository,
-            executions=hub.executions,
+            ledger=hub.ledger,
             logs=hub.delivery_logs,
             claim=work.claim,
             plan=plan,
@@ -151,11 +156,12 @@ def deliver(
             check=work.heart.check,
             tolerate=lambda warnings: _tolerate(context, hub, work, warnings),
         )
-        outcome = deliverer.deliver(delivery_id)
+        outcome = deliverer.deliver(task)
         work.metadata.update(run_metadata.of_deliveries([outcome]))
         failure = outcome.failure()
         if failure is not None:
             raise failure
+        hub.executions.branch_done(work.claim, at=hub.hub.now())
         return dg.Output(outcome, metadata=work.metadata)
 
 
@@ -168,13 +174,22 @@ def finish_execution(
     outcomes: list[DeliveryOutcome],
     hub: HubDatabase,
 ) -> None:
-    """Close the execution; this op runs only when everything wanted has been delivered."""
+    """Close the execution, or leave it to a retry; this op runs only when no delivery has failed."""
     with attempt.at_work(context, hub, plan.execution_id) as work:
         summary = (
             run_metadata.of_deliveries(outcomes) | run_metadata.of_file(file) | run_metadata.of_plan(plan)
         )
         context.add_output_metadata({**summary, "truncated": result.truncated})
+        if any(outcome.retry_at for outcome in outcomes):
+            hub.executions.wait(work.claim)
+            context.log.warning("Not everybody has it: delivery_retry_sensor starts the next attempt.")
+            return
         hub.executions.finish(work.claim, "completed", at=hub.hub.now())
+
+
+def branch_of(task: DeliveryTask, output: str = "result") -> dg.DynamicOutput[DeliveryTask]:
+    """A branch of the run, by the name that people see."""
+    return dg.DynamicOutput(task, mapping_key=f"delivery_{task.delivery_id}", output_name=output)
 
 
 def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase) -> Execution:
@@ -224,7 +239,8 @@ def _launch_of(config: ReportRunConfig) -> dict[str, Any]:
     return {name: getattr(config, name) for name in ("start", "end", "parameters", "deliver")}
 
 
-def _request(launch: Mapping[str, Any], execution: Execution) -> ReportRequest:
+def request_of(launch: Mapping[str, Any], execution: Execution) -> ReportRequest:
+    """What a launch asks for, with the window that an earlier attempt has decided."""
     return ReportRequest(
         config_id=execution.config_id,
         schedule_id=execution.schedule_id,

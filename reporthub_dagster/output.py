@@ -62,7 +62,8 @@ def print_execution(execution: Execution, receipts: Sequence[Receipt]) -> None:
     if execution.file_path:
         click.echo(f"file       {execution.file_path} ({execution.file_size_bytes:,} bytes)")
     for receipt in receipts:
-        click.echo(f"{receipt['state']:<10} {receipt['recipient']}: {receipt['detail']}")
+        later = f"; next attempt {receipt['next_attempt_at']}" if receipt["next_attempt_at"] else ""
+        click.echo(f"{receipt['state']:<10} {receipt['recipient']}: {receipt['detail']}{later}")
     if execution.error_message:
         click.echo(f"error      {execution.error_message}", err=True)
 

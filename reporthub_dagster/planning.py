@@ -104,8 +104,8 @@ def plan_report(
     )
     with located("report_configs", config.id):
         read_options(plan.parameters.get("format") or {})
-    if isinstance(request.deliver, tuple):
-        _require_known(request.deliver, repository, config.id, destinations)
+    for recipient in request.deliver if isinstance(request.deliver, tuple) else ():
+        require_recipient(recipient, repository, config.id, destinations, column="deliver")
     return plan
 
 
@@ -248,9 +248,8 @@ def _require_active(is_active: bool, table: str, row: int) -> None:
         )
 
 
-def _require_known(
-    wanted: tuple[str, ...], repository: Repository, config_id: int, settings: DestinationSettings
-) -> None:
+def known_recipients(repository: Repository, config_id: int, settings: DestinationSettings) -> dict[str, str]:
+    """Everybody whom an active delivery of a report reaches: small letters → as it is written."""
     known: dict[str, str] = {}
     for delivery_id in repository.active_delivery_ids(config_id):
         try:
@@ -258,11 +257,22 @@ def _require_known(
         except ReportHubError:
             continue  # its own delivery reports it
         known |= {recipient.casefold(): recipient for recipient in recipients}
-    for address in wanted:
-        if address.casefold() not in known:
-            raise ConfigurationError(
-                f"no active delivery of report_configs {config_id} has this recipient",
-                column="deliver",
-                value=address,
-                valid=f"valid: all, none, {', '.join(known.values())}",
-            )
+    return known
+
+
+def require_recipient(
+    recipient: str, repository: Repository, config_id: int, settings: DestinationSettings, *, column: str
+) -> None:
+    """Make sure that an active delivery reaches a recipient.
+
+    Raises:
+        ConfigurationError: None does; names everybody whom one reaches.
+    """
+    known = known_recipients(repository, config_id, settings)
+    if recipient.casefold() not in known:
+        raise ConfigurationError(
+            f"no active delivery of report_configs {config_id} has this recipient",
+            column=column,
+            value=recipient,
+            valid=f"valid: {', '.join(known.values())}",
+        )

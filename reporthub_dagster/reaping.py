@@ -101,8 +101,7 @@ class Reaper:
         if fate.kind == "cancelled":
             return Verdict(item.id, "cancelled", "cancelled by a person")
         if fate.kind in {"failed", "succeeded"}:
-            reason = fate.error or f"run {item.holder.claim.run_id} ended without an outcome"
-            return Verdict(item.id, "failed", reason)
+            return _without_outcome(item, fate, item.holder.claim.run_id)
         if item.holder.silent or fate.kind == "crashed":
             return self._crash(item, item.holder.attempts + 1)
         return None
@@ -122,6 +121,13 @@ class Reaper:
                 continue
             if self.leases.settle(item, verdict.status, at=now, error=verdict.reason, died=verdict.died):
                 yield verdict
+
+
+def _without_outcome(item: OpenExecution, fate: Fate, run_id: str) -> Verdict:
+    """Of a run that has ended: one of its deliveries failed and another waits, or it was cut off."""
+    if item.has_retry:
+        return Verdict(item.id, "running", "it waits for a retry")
+    return Verdict(item.id, "failed", fate.error or f"run {run_id} ended without an outcome")
 
 
 def _is_unclaimed(item: OpenExecution, ended: Mapping[str, EndedRun]) -> bool:

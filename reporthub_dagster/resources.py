@@ -9,6 +9,7 @@ from __future__ import annotations
 import dagster as dg
 from pydantic import PrivateAttr
 
+from reporthub_dagster.db.deliveries import DeliveryLedger
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.leases import Leases
@@ -52,8 +53,13 @@ class HubDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
         return Leases(self._connected())
 
     @property
-    def delivery_logs(self) -> DeliveryLogs:
+    def ledger(self) -> DeliveryLedger:
         """What was sent to whom."""
+        return DeliveryLedger(self._connected())
+
+    @property
+    def delivery_logs(self) -> DeliveryLogs:
+        """What was tried when."""
         return DeliveryLogs(self._connected())
 
     def _connected(self) -> Hub:

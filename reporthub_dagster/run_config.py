@@ -14,6 +14,11 @@ def run_config_of(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"ops": {"compute_time_range": {"config": dict(config)}}}
 
 
+def redelivery_config_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The run config of `redeliver_report` that says this to its first op."""
+    return {"ops": {"open_redelivery": {"config": dict(config)}}}
+
+
 def tags_of(
     *, execution_id: str, config_id: int, schedule_id: int | None, executed_by: str
 ) -> dict[str, str]:
@@ -56,3 +61,18 @@ class ReportRunConfig(dg.Config):
         "separated by commas.",
     )
     executed_by: str = Field(default="dagster", description="Who asked; kept in `report_executions`.")
+
+
+class RedeliveryRunConfig(dg.Config):
+    """One redelivery. Fill in `execution_id`; everything else has a default."""
+
+    execution_id: str = Field(description="Which execution: `report_executions.id`.")
+    delivery_id: int = Field(default=0, ge=0, description="Only this row of `report_deliveries`. 0: all.")
+    recipient: str = Field(default="", description="Only this recipient. Empty: all.")
+    include_unknown: bool = Field(
+        default=False,
+        description="Send also to those who may have it already: the answer to an earlier message was lost.",
+    )
+    by_person: bool = Field(
+        default=True, description="False: only retries that are due, as `delivery_retry_sensor` asks for."
+    )

@@ -61,7 +61,9 @@ def of_file(file: RenderedFile) -> Metadata:
 def of_deliveries(outcomes: Sequence[DeliveryOutcome]) -> Metadata:
     """One line per recipient."""
     records = [dg.TableRecord(line) for outcome in outcomes for line in _receipt_lines(outcome)]
-    return {"receipts": dg.MetadataValue.table(records, schema=_RECEIPT_SCHEMA)} if records else {}
+    found: Metadata = {"receipts": dg.MetadataValue.table(records, schema=_RECEIPT_SCHEMA)} if records else {}
+    retry_at = min((outcome.retry_at for outcome in outcomes if outcome.retry_at), default=None)
+    return {**found, "retry_at": dg.MetadataValue.timestamp(retry_at)} if retry_at else found
 
 
 def of_warnings(warnings: Iterable[str]) -> Metadata:

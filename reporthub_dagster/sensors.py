@@ -1,7 +1,7 @@
 """The sensor that keeps schedules: it asks `scheduling` and passes the answer on to Dagster."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -9,17 +9,11 @@ from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.launching import Launch
 from reporthub_dagster.resources import HubDatabase
-from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of, tags_of
+from reporthub_dagster.run_config import run_config_of, tags_of
+from reporthub_dagster.runs import not_started
 from reporthub_dagster.scheduling import Scheduler
 from reporthub_dagster.settings import CHECK_INTERVAL, Settings
 from reporthub_dagster.status import SCHEDULE_SENSOR
-
-_NOT_STARTED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-]
-_MOST_ASKED = 100
 
 
 @dg.sensor(
@@ -39,7 +33,9 @@ def report_schedule_sensor(
     """Runs for everything that is due or queued; the fault of one schedule stops no other."""
     settings = Settings.load()
     scheduler = Scheduler(hub.hub, settings.schedule_policy)
-    outcome = scheduler.tick(hub.hub.now(), lambda execution_ids: _in_flight(context.instance, execution_ids))
+    outcome = scheduler.tick(
+        hub.hub.now(), lambda execution_ids: not_started(context.instance, execution_ids)
+    )
     context.log.info(outcome.message)
     Schedulers(hub.hub).ticked(settings.scheduler_name, SCHEDULE_SENSOR, outcome.message)
     if not outcome.launches:
@@ -60,13 +56,3 @@ def _request(launch: Launch) -> dg.RunRequest:
         run_config=run_config_of({"execution_id": launch.execution_id}),
         tags={**tags, "reporthub/datasource_id": str(launch.datasource_id)},
     )
-
-
-def _in_flight(instance: dg.DagsterInstance, execution_ids: Sequence[str]) -> set[str]:
-    """The executions that have a run which has not started: it waits for its turn, or for a worker."""
-    found = set()
-    for start in range(0, len(execution_ids), _MOST_ASKED):
-        portion = list(execution_ids[start : start + _MOST_ASKED])
-        runs = instance.get_runs(dg.RunsFilter(statuses=_NOT_STARTED, tags={EXECUTION_TAG: portion}))
-        found |= {run.tags[EXECUTION_TAG] for run in runs}
-    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,7 +15,8 @@ import dagster as dg
 import pytest
 from sqlalchemy import create_engine
 
-from reporthub_dagster.instance import report_job
+from reporthub_dagster.instance import redelivery_job, report_job
+from reporthub_dagster.run_config import redelivery_config_of
 from reporthub_dagster_tests.go_api import GoApi
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase
 from reporthub_dagster_tests.servers.smtp import MailServer
@@ -85,6 +86,24 @@ class World:
         with dg.execute_job(dg.reconstructable(report_job), self.instance, run_config, **options) as result:
             return result
 
+    def redeliver(self, run_config: Mapping[str, Any], **options: Any) -> Any:
+        """Run `redeliver_report` with a whole run config; the result is closed."""
+        whole = {**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+        job = dg.reconstructable(redelivery_job)
+        with dg.execute_job(job, self.instance, run_config=whole, **options) as result:
+            return result
+
+    def ask_again(self, execution_id: str, **config: Any) -> Any:
+        """Redeliver as a person asks for it."""
+        return self.redeliver(redelivery_config_of({"execution_id": execution_id, **config}))
+
+    def ledger(self) -> dict[str, str]:
+        """Recipient → state, of the only execution."""
+        return {
+            row["recipient"]: row["state"]
+            for row in self.go.rows("SELECT recipient, state FROM reporthub_deliveries")
+        }
+
     def execution(self, execution_id: str) -> dict[str, Any]:
         """The row of an execution."""
         return self.go.row("SELECT * FROM report_executions WHERE id = :id", id=execution_id)
@@ -113,7 +132,7 @@ def world(
     monkeypatch.setenv("SCHEDULER_TIMEZONE", ZONE)
     for name, value in smtp_server.environ.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("reporthub_dagster.delivering.BACKOFF_SECONDS", 0.01)
+    monkeypatch.setattr("reporthub_dagster.delivering.HICCUP_SECONDS", 0.01)
     (tmp_path / "share").mkdir()
     (tmp_path / "dagster").mkdir()
     if request.param == "sqlite":

@@ -17,7 +17,7 @@ from sqlalchemy.exc import IntegrityError
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.clock import utc_ago
-from reporthub_dagster.db.ledger import Lease
+from reporthub_dagster.db.ledger import Lease, LedgerEntry
 from reporthub_dagster.db.models import ReportExecution, ReportSchedule
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.errors import PermanentError
@@ -33,6 +33,11 @@ MESSAGE_LIMIT = 4_000
 
 PERSON_LIMIT = 100
 """Characters of `executed_by` that the column holds."""
+
+NOBODY = ""
+"""`run_id` of a lease that was taken from a run that died."""
+WAITING = "waiting"
+"""`run_id` of a lease that no run needs to hold before a retry is due."""
 
 Outcome = Literal["completed", "failed", "cancelled"]
 _ENDED = ("completed", "failed", "cancelled")
@@ -114,6 +119,7 @@ class Executions:
         from_status: str,
         at: datetime,
         context: Mapping[str, Any] | None = None,
+        anew: bool = True,
     ) -> Claim | None:
         """Move an execution to `running` for this run, if nobody else did since the caller looked.
 
@@ -124,6 +130,7 @@ class Executions:
             from_status: The status that the caller saw.
             at: Now.
             context: Keys to merge into `execution_context`.
+            anew: An execution that has ended is tried anew for everybody who has not got it.
 
         Returns:
             The claim, or None when somebody else was faster.
@@ -134,6 +141,8 @@ class Executions:
             with self._hub.begin() as connection:
                 _take_lease(connection, claim, after, from_status, moment)
                 _start(connection, execution_id, from_status, moment)
+                if anew and from_status in _ENDED:
+                    _try_anew(connection, execution_id)
                 if context:
                     _write(connection, claim, {}, context)
         except _TooLateError:
@@ -147,8 +156,31 @@ class Executions:
             LostClaimError: It is not.
         """
         with self._hub.begin() as connection:
-            if connection.scalar(select(Lease.token).where(*fence_of(claim))) is None:
-                raise lost(claim)
+            require_claim(connection, claim)
+
+    def branch_done(self, claim: Claim, *, at: datetime) -> None:
+        """One delivery has not failed: where another has, the execution is open while a retry is due.
+
+        Raises:
+            LostClaimError: The claim is no longer the latest.
+        """
+        failed: dict[str, Any] = {"status": "failed", "completed_at": rows.to_wall(at, self._hub.zone)}
+        error = select(ReportExecution.error_message).where(ReportExecution.id == claim.execution_id)
+        with self._hub.begin() as connection:
+            if connection.scalar(error):
+                waits = connection.scalar(select(retry_is_due(claim.execution_id)))
+                values = {"status": "running", "completed_at": None} if waits else failed
+                _write(connection, claim, values, {})
+
+    def wait(self, claim: Claim) -> None:
+        """Leave an execution `running` with nobody at work on it, until a retry is due.
+
+        Raises:
+            LostClaimError: The claim is no longer the latest.
+        """
+        with self._hub.begin() as connection:
+            _write(connection, claim, {"status": "running", "completed_at": None}, {})
+            connection.execute(update(Lease).where(*fence_of(claim)).values(run_id=WAITING))
 
     def remember(self, claim: Claim, context: Mapping[str, Any]) -> None:
         """Merge keys into `execution_context`.
@@ -203,6 +235,7 @@ class Executions:
         at: datetime,
         error: str | None = None,
         kind: str | None = None,
+        is_branch: bool = False,
     ) -> None:
         """Write the outcome; the errors of several branches of a run stand side by side.
 
@@ -212,12 +245,15 @@ class Executions:
             at: Now.
             error: Why it did not complete, for people.
             kind: Class of the error, kept in the context for programs.
+            is_branch: One delivery failed: while a retry is due for another, the execution stays `running`.
 
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
         values: dict[str, Any] = {"status": outcome, "completed_at": rows.to_wall(at, self._hub.zone)}
         with self._hub.begin() as connection:
+            if is_branch and connection.scalar(select(retry_is_due(claim.execution_id))):
+                values = {}
             if error:
                 query = select(ReportExecution.error_message).where(ReportExecution.id == claim.execution_id)
                 present = connection.scalar(query)
@@ -235,7 +271,7 @@ def _take_lease(
     values: dict[str, Any] = {"run_id": claim.run_id, "token": claim.token, "claimed_at": at}
     values["heartbeat_at"] = utc_ago()
     if after is not None:
-        if from_status == "running" and after.run_id:
+        if from_status == "running" and after.run_id not in {NOBODY, WAITING}:
             values["attempts"] = Lease.attempts + 1
         elif from_status in _ENDED:
             values["attempts"] = 0
@@ -244,6 +280,13 @@ def _take_lease(
             raise _TooLateError
         return
     _insert(connection, insert(Lease).values(execution_id=claim.execution_id, **values))
+
+
+def _try_anew(connection: Connection, execution_id: str) -> None:
+    """What the ledger holds of a failure is no reason any more; what was sent, or may have been, stays."""
+    missing = (LedgerEntry.execution_id == execution_id, LedgerEntry.state.in_(("refused", "retry")))
+    values = {"state": "pending", "attempts": 0, "next_attempt_at": None}
+    connection.execute(update(LedgerEntry).where(*missing).values(values))
 
 
 def _insert(connection: Connection, statement: Insert) -> None:
@@ -282,6 +325,22 @@ def fence_of(claim: Claim) -> tuple[ColumnElement[bool], ...]:
         Lease.run_id == claim.run_id,
         Lease.token == claim.token,
     )
+
+
+def require_claim(connection: Connection, claim: Claim) -> None:
+    """Make sure, within a transaction, that a claim is still the latest.
+
+    Raises:
+        LostClaimError: It is not.
+    """
+    if connection.scalar(select(Lease.token).where(*fence_of(claim))) is None:
+        raise lost(claim)
+
+
+def retry_is_due(execution_id: Any) -> ColumnElement[bool]:
+    """Whether some recipient of an execution is to be tried again, now or later."""
+    scheduled = (LedgerEntry.execution_id == execution_id, LedgerEntry.next_attempt_at.is_not(None))
+    return exists().where(*scheduled)
 
 
 def context_of(connection: Connection, execution_id: str) -> Mapping[str, Any]:

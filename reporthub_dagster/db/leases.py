@@ -24,7 +24,16 @@ from sqlalchemy.exc import IntegrityError
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.clock import utc_ago
-from reporthub_dagster.db.executions import MESSAGE_LIMIT, Claim, context_of, fence_of, lost
+from reporthub_dagster.db.executions import (
+    MESSAGE_LIMIT,
+    NOBODY,
+    WAITING,
+    Claim,
+    context_of,
+    fence_of,
+    lost,
+    retry_is_due,
+)
 from reporthub_dagster.db.ledger import Lease
 from reporthub_dagster.db.models import ReportExecution
 from reporthub_dagster.db.session import Hub
@@ -33,15 +42,13 @@ BEAT_SECONDS = 10.0
 """How often a run says that it lives."""
 LEASE_SECONDS = 45.0
 """A run that has said nothing for so long is dead: four beats, and some patience with the database."""
-NOBODY = ""
-"""`run_id` of a lease that was taken from a run that died."""
 LAUNCH = "launch"
 """Key of `execution_context`: what the launch asked for; also the mark of an execution that we work on."""
 GIVEN_UP_RUNS = "given_up_runs"
 """Key of `execution_context`: runs that it was taken from; should one come back to life, it gets nothing."""
 _AT_ONCE = 500
 
-Settlement = Literal["queued", "failed", "cancelled"]
+Settlement = Literal["queued", "running", "failed", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +66,13 @@ class Holder:
 
     @property
     def is_nobody(self) -> bool:
-        """True when the lease was taken from a run that died and nobody has claimed it since."""
-        return self.claim.run_id == NOBODY
+        """True when no run holds the lease: it was taken from one that died, or waits."""
+        return self.claim.run_id in {NOBODY, WAITING}
+
+    @property
+    def is_waiting(self) -> bool:
+        """True when no run is needed before a retry is due."""
+        return self.claim.run_id == WAITING
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +83,7 @@ class OpenExecution:
         holder: None when no run has claimed it yet.
         age: How long ago it was started or queued.
         given_up_runs: Runs that it was taken from.
+        has_retry: A recipient is to be tried again at a time that is written down.
     """
 
     id: str
@@ -78,6 +91,7 @@ class OpenExecution:
     holder: Holder | None
     age: timedelta
     given_up_runs: tuple[str, ...]
+    has_retry: bool = False
 
 
 class Leases:
@@ -119,7 +133,7 @@ class Leases:
             Lease.execution_id.is_not(None), cast(table.execution_context, Text).contains(f'"{LAUNCH}": {{')
         )
         query = (
-            select(*columns, *lease, utc_ago().label("now"))
+            select(*columns, *lease, utc_ago().label("now"), retry_is_due(table.id).label("has_retry"))
             .outerjoin(Lease, Lease.execution_id == table.id)
             .where(table.status.in_(("running", "queued")), mine if ids is None else table.id.in_(ids))
             .order_by(table.started_at, table.id)
@@ -142,7 +156,8 @@ class Leases:
 
         Args:
             seen: What the judgement is about; nothing happens if it has changed since.
-            status: The new one. `queued` becomes `running`, held by nobody, where the column lacks the word.
+            status: The new one. `queued` becomes `running`, held by nobody, where the column lacks the word;
+                `running` is to wait for a retry.
             at: Now.
             error: Why, for people.
             died: The process of the run that held it died: this is counted.
@@ -152,14 +167,17 @@ class Leases:
         """
         try:
             with self._hub.begin() as connection:
-                self._take_away(connection, seen, at=at, died=died)
+                holder = WAITING if status == "running" else NOBODY
+                self._take_away(connection, seen, holder, at=at, died=died)
                 self._set_status(connection, seen, status, at, error)
         except (_ChangedError, IntegrityError):
             return False
         return True
 
-    def _take_away(self, connection: Connection, seen: OpenExecution, *, at: datetime, died: bool) -> None:
-        values: dict[str, Any] = {"run_id": NOBODY, "heartbeat_at": utc_ago()}
+    def _take_away(
+        self, connection: Connection, seen: OpenExecution, holder: str, *, at: datetime, died: bool
+    ) -> None:
+        values: dict[str, Any] = {"run_id": holder, "heartbeat_at": utc_ago()}
         if seen.holder is None:
             moment = rows.to_wall(at, self._hub.zone)
             first = {"execution_id": seen.id, "token": 1, "attempts": int(died), "claimed_at": moment}
@@ -179,6 +197,8 @@ class Leases:
         values: dict[str, Any] = {"error_message": error[:MESSAGE_LIMIT] if error else None}
         if status == "queued":
             values["status"] = waiting_status(connection)
+        elif status == "running":
+            values = {"status": "running"}  # what has failed for others stays told
         else:
             values |= {"status": status, "completed_at": rows.to_wall(at, self._hub.zone)}
         if seen.holder is not None and not seen.holder.is_nobody:
@@ -199,6 +219,7 @@ class Leases:
             holder=None if row["token"] is None else _holder(row["id"], row),
             age=now - started if started else timedelta(),
             given_up_runs=tuple(given_up or ()),
+            has_retry=bool(row["has_retry"]),
         )
 
 
@@ -209,7 +230,7 @@ class _ChangedError(Exception):
 def is_silent() -> ColumnElement[bool]:
     """True of a lease whose run is dead by its silence; what never had a heartbeat is."""
     return and_(
-        Lease.run_id != NOBODY,
+        Lease.run_id.not_in((NOBODY, WAITING)),
         or_(Lease.heartbeat_at.is_(None), Lease.heartbeat_at < utc_ago(LEASE_SECONDS)),
     )
 

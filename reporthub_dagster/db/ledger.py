@@ -1,4 +1,7 @@
-"""The tables of our own, all named `reporthub_…`: who works on an execution, what became of a slot."""
+"""The tables of our own, all named `reporthub_…`.
+
+Who works on an execution, what became of a slot, who got what.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from sqlalchemy.orm import Mapped, mapped_column
 from reporthub_dagster.db.clock import UTC_MOMENT
 from reporthub_dagster.db.models import Base, LongText
 from reporthub_dagster.db.types import UtcTime, WallTime, exact_text
+from reporthub_dagster.reporting.identity import IDENTITY_LENGTH
 
 
 class Lease(Base):
@@ -18,7 +22,8 @@ class Lease(Base):
     `token` grows with every claim and is the fence: a run that has lost its claim holds an old one.
 
     Attributes:
-        run_id: Empty when the reaper has taken it from a run that died and nobody has claimed it since.
+        run_id: Empty when the reaper has taken it from a run that died and nobody has claimed it since;
+            `waiting` while no run is needed before a retry is due.
         heartbeat_at: When the run last said that it lives, in UTC by the database's clock.
         attempts: How often a run that held it has died; a person who starts anew starts at zero.
     """
@@ -90,3 +95,31 @@ class SchedulerTick(Base):
     sensor: Mapped[str] = mapped_column(exact_text(50), primary_key=True)
     ticked_at: Mapped[datetime] = mapped_column(UTC_MOMENT)
     message: Mapped[LongText | None]
+
+
+class LedgerEntry(Base):
+    """What became of one recipient of one delivery of one execution; see `deliveries.DeliveryLedger`.
+
+    Times are in UTC by the database's clock.
+
+    Attributes:
+        identity: Digest of execution, delivery and recipient, since MySQL takes no key of 500 characters;
+            message ids are made of it.
+        state: pending, sending, sent, refused, retry or unknown.
+        token: Of the claim that last sent, or else found it.
+        sent_at: When its first byte was about to leave, the last time.
+    """
+
+    __tablename__ = "reporthub_deliveries"
+
+    identity: Mapped[str] = mapped_column(exact_text(IDENTITY_LENGTH), primary_key=True)
+    execution_id: Mapped[str] = mapped_column(exact_text(36), index=True)
+    delivery_id: Mapped[int]
+    recipient: Mapped[LongText]
+    state: Mapped[str] = mapped_column(String(20))
+    attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    token: Mapped[int]
+    detail: Mapped[LongText | None]
+    sent_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+    answered_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT, index=True)

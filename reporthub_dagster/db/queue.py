@@ -17,8 +17,9 @@ from sqlalchemy import Connection, and_, delete, or_, select, update
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
+from reporthub_dagster.db.executions import NOBODY
 from reporthub_dagster.db.inserting import chunks, insert_new
-from reporthub_dagster.db.leases import NOBODY, waiting_status
+from reporthub_dagster.db.leases import waiting_status
 from reporthub_dagster.db.ledger import Launch, Lease, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution
 from reporthub_dagster.db.session import Hub

@@ -28,6 +28,11 @@ def to_utc(moment: datetime | None, zone: ZoneInfo) -> datetime | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
 
 
+def from_utc(moment: datetime | None) -> datetime | None:
+    """A moment of a column that is kept in UTC without saying so."""
+    return moment.replace(tzinfo=UTC) if moment else None
+
+
 def to_wall(moment: datetime, zone: ZoneInfo) -> datetime:
     """An instant as the shared tables keep it: naive wall time of the hub's zone, whole seconds."""
     return moment.astimezone(zone).replace(tzinfo=None, microsecond=0)

@@ -216,7 +216,7 @@ def translated(error: DBAPIError, url: str) -> ReportHubError:
         r"no such column: (\S+)|Unknown column '(\S+)'|column \"?(\S+?)\"? of relation|column (\S+) does not",
         words,
     )
-    if column and "reporthub_leases" in str(error.statement):
+    if column and "reporthub_" in str(error.statement):
         name = next(group for group in column.groups() if group)
         return ConfigurationError(
             f"the column {name} does not exist", column=_SETTING, valid="create it with: reporthub init"

@@ -11,7 +11,8 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
-from reporthub_dagster.db.leases import NOBODY, is_silent
+from reporthub_dagster.db.executions import NOBODY
+from reporthub_dagster.db.leases import is_silent
 from reporthub_dagster.db.ledger import Lease, ScheduleState, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution, ReportSchedule
 from reporthub_dagster.db.session import Hub

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
+from reporthub_dagster.reporting.identity import delivery_identity
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, ReceiptState, RenderedFile
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options
 from reporthub_dagster.reporting.text_template import fill
@@ -55,6 +56,10 @@ class Parcel:
     execution_id: str
     files: tuple[RenderedFile, ...]
     variables: Mapping[str, str]
+
+    def identity(self, delivery_id: int, recipient: str) -> str:
+        """32 hex digits, the same on every attempt: message ids, webhook ids, names of objects."""
+        return delivery_identity(self.execution_id, delivery_id, recipient)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from email.message import EmailMessage
 from email.policy import SMTP
 from email.utils import format_datetime, quote
 from functools import cached_property
-from hashlib import sha256
 
 from reporthub_dagster.destinations.addresses import Address
 from reporthub_dagster.destinations.parcel_files import chunks_of
 from reporthub_dagster.reporting.errors import PermanentError
+from reporthub_dagster.reporting.identity import delivery_identity
 from reporthub_dagster.reporting.records import RenderedFile
 
 _POLICY = SMTP.clone(cte_type="7bit")  # a server need not have 8BITMIME
@@ -154,8 +154,8 @@ def encode_head(heading: Heading, to: Address, *, now: datetime, utf8: bool) -> 
 
 def message_id(heading: Heading, to: Address) -> str:
     """The same for every attempt to bring this execution's delivery to this recipient."""
-    identity = f"{heading.execution_id}|{heading.delivery_id}|{to.text}"
-    return f"<{sha256(identity.encode()).hexdigest()[:32]}@{heading.sender.domain}>"
+    identity = delivery_identity(heading.execution_id, heading.delivery_id, to.text)
+    return f"<{identity}@{heading.sender.domain}>"
 
 
 def one_line(text: str) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reporthub_dagster.reporting.records import Column, QueryResult
+from reporthub_dagster.reporting.records import Column, QueryResult, RenderedFile
 from reporthub_dagster.storage.atomic import TEMPORARY_SUFFIX, atomic_file
 
 
@@ -94,6 +94,36 @@ class ExecutionFolder:
         result["columns"] = tuple(Column(**column) for column in result["columns"])
         result["warnings"] = tuple(result["warnings"])
         return SavedResult(QueryResult(**result), document["sql"], document["binds"])
+
+    def save_files(self, files: Sequence[RenderedFile]) -> None:
+        """Note which files are delivered, and how to recognise their bytes.
+
+        Raises:
+            OSError: The output folder cannot be written.
+        """
+        documents = [{**asdict(file), "path": str(file.path.relative_to(self.path))} for file in files]
+        with atomic_file(self._manifest) as out:
+            out.write(json.dumps({"files": documents}, indent=1).encode())
+
+    def load_files(self) -> tuple[RenderedFile, ...]:
+        """What was noted; nothing where there is no note."""
+        if not self._manifest.exists():
+            return ()
+        documents = json.loads(self._manifest.read_bytes())["files"]
+        return tuple(
+            RenderedFile(
+                **{
+                    **document,
+                    "path": self.path / document["path"],
+                    "warnings": tuple(document["warnings"]),
+                }
+            )
+            for document in documents
+        )
+
+    @property
+    def _manifest(self) -> Path:
+        return self.path / "files.json"
 
     @property
     def _result(self) -> Path:

@@ -350,21 +350,6 @@ def test_a_refused_recipient_stops_nobody_else(world: World) -> None:
     assert (world.share / NAME).exists()
 
 
-def test_what_may_work_a_moment_later_is_tried_again(world: World) -> None:
-    world.mail.script("ana@finance.test", "RCPT", "450 4.2.0 later", "450 4.2.0 later")
-    result = world.run(config_id=1)
-    assert result.success
-    assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
-    logs = world.go.rows(
-        "SELECT status, retry_count FROM report_delivery_logs WHERE delivery_id = 1 ORDER BY id"
-    )
-    assert [(log["status"], log["retry_count"]) for log in logs] == [
-        ("retry", 0),
-        ("retry", 1),
-        ("success", 2),
-    ]
-
-
 def test_a_row_that_wants_no_retry_gets_none(world: World) -> None:
     world.go.execute("UPDATE report_deliveries SET max_retry = 0")
     world.mail.script("ana@finance.test", "RCPT", "450 4.2.0 later")

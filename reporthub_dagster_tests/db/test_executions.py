@@ -198,30 +198,25 @@ ATTEMPT = DeliveryAttempt(
     delivery_id=5,
     schedule_id=1,
     execution_id="e",
-    number=1,
     started_at=NOW,
     recipient_count=3,
     file_size_bytes=12,
+    notes={},
 )
 
 
-def receipts(**states: ReceiptState) -> dict[str, DeliveryReceipt]:
-    made = (DeliveryReceipt(5, f"{name}@x", state, "answer", NOW) for name, state in states.items())
-    return {receipt.recipient: receipt for receipt in made}
-
-
-def finished(logs: DeliveryLogs, number: int, *, error: str | None = None, **states: ReceiptState) -> None:
-    attempt = replace(ATTEMPT, number=number, recipient_count=len(states))
-    will_retry = "retry" in states.values()
-    outcome = AttemptOutcome(NOW + timedelta(seconds=1.5), receipts(**states), will_retry, error)
+def finished(logs: DeliveryLogs, *, error: str | None = None, **states: ReceiptState) -> None:
+    attempt = replace(ATTEMPT, recipient_count=len(states))
+    made = [DeliveryReceipt(5, f"{name}@x", state, "answer", NOW) for name, state in states.items()]
+    outcome = AttemptOutcome(NOW + timedelta(seconds=1.5), made, "retry" in states.values(), error)
     logs.close(logs.open(attempt), attempt, outcome)
 
 
 def test_each_attempt_has_its_log_row(executions: Executions, hub: Hub, go: GoApi) -> None:
     logs = DeliveryLogs(hub)
-    finished(logs, 1, a="sent", b="retry", c="refused")
-    finished(logs, 2, b="sent")
-    finished(logs, 3, error="no server")
+    finished(logs, a="sent", b="retry", c="refused")
+    finished(logs, b="sent")
+    finished(logs, error="no server")
     first, second, third = go.rows("SELECT * FROM report_delivery_logs ORDER BY id")
     counts = (first["recipient_count"], first["success_count"], first["failure_count"])
     assert (first["status"], counts) == ("retry", (3, 1, 2))
@@ -232,39 +227,19 @@ def test_each_attempt_has_its_log_row(executions: Executions, hub: Hub, go: GoAp
 
 
 def test_an_attempt_is_pending_before_its_first_byte(executions: Executions, hub: Hub, go: GoApi) -> None:
-    logs = DeliveryLogs(hub)
-    row = logs.open(ATTEMPT)
-    logs.note(row, {**receipts(a="sent"), "b@x": None})
+    DeliveryLogs(hub).open(ATTEMPT)
     (log,) = go.rows("SELECT * FROM report_delivery_logs")
     assert (log["status"], log["recipient_count"], log["completed_at"]) == ("pending", 3, None)
-    assert [entry["state"] for entry in log["delivery_details"]["recipients"]] == ["sent", "sending"]
+
+
+def test_what_a_release_without_ledger_wrote_is_known(executions: Executions, hub: Hub) -> None:
+    logs = DeliveryLogs(hub)
+    finished(logs, a="sent", b="retry", c="unknown", d="refused")
     history = logs.history("e", 5)
-    assert (sorted(history.sent), sorted(history.unknown)) == (["a@x"], ["b@x"])
-
-
-def test_what_died_is_settled(executions: Executions, hub: Hub, go: GoApi) -> None:
-    logs = DeliveryLogs(hub)
-    row = logs.open(ATTEMPT)
-    logs.note(row, {**receipts(a="sent"), "b@x": None})
-    logs.settle_dead("e", 5, NOW)
-    (log,) = go.rows("SELECT * FROM report_delivery_logs")
-    assert (log["status"], log["success_count"]) == ("failed", 1)
-    assert [entry["state"] for entry in log["delivery_details"]["recipients"]] == ["sent", "unknown"]
-
-
-def test_who_has_the_file_or_may_have_it_is_known(executions: Executions, hub: Hub) -> None:
-    logs = DeliveryLogs(hub)
-    finished(logs, 1, a="sent", b="retry", c="unknown", d="refused")
-    history = logs.history("e", 5)
-    assert (history.attempts, sorted(history.sent), sorted(history.unknown)) == (1, ["a@x"], ["c@x"])
-    assert logs.history("other", 5).attempts == 0
-
-
-def test_the_last_receipt_of_a_recipient_counts(executions: Executions, hub: Hub) -> None:
-    logs = DeliveryLogs(hub)
-    finished(logs, 1, a="sent", b="retry")
-    finished(logs, 2, b="sent")
-    assert [(receipt["recipient"], receipt["state"]) for receipt in logs.receipts("e")] == [
-        ("a@x", "sent"),
-        ("b@x", "sent"),
-    ]
+    assert {name: history.state_of(f"{name}@x") for name in "abcd"} == {
+        "a": "sent",
+        "b": "pending",
+        "c": "unknown",
+        "d": "pending",
+    }
+    assert logs.history("other", 5).state_of("a@x") == "pending"

@@ -23,7 +23,13 @@ SHARED = {
     "report_delivery_logs",
     "report_config_audits",
 }
-OURS = {"reporthub_leases", "reporthub_slots", "reporthub_schedules", "reporthub_launches"}
+OURS = {
+    "reporthub_leases",
+    "reporthub_slots",
+    "reporthub_schedules",
+    "reporthub_launches",
+    "reporthub_deliveries",
+}
 UTC_ZONE = ZoneInfo("UTC")
 
 

@@ -1,0 +1,120 @@
+"""The op that begins a redelivery: the files of an earlier run take the place of query and renderer."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+from reporthub_dagster import attempt, ops, run_metadata
+from reporthub_dagster.db.leases import LAUNCH
+from reporthub_dagster.delivering import DeliveryTask
+from reporthub_dagster.planning import plan_report, require_recipient
+from reporthub_dagster.redelivering import open_archive, require_missing
+from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
+from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
+from reporthub_dagster.run_config import RedeliveryRunConfig, tags_of
+from reporthub_dagster.settings import Settings
+
+_NO_LAUNCH = {"start": "", "end": "", "parameters": {}, "deliver": "all"}
+
+
+@dg.op(
+    out={
+        "plan": dg.Out(ReportPlan, is_required=False),
+        "result": dg.Out(QueryResult, is_required=False),
+        "file": dg.Out(RenderedFile, is_required=False),
+        "task": dg.DynamicOut(DeliveryTask),
+    }
+)
+def open_redelivery(
+    context: dg.OpExecutionContext,
+    config: RedeliveryRunConfig,
+    hub: HubDatabase,
+    store: OutputStore,
+    mailer: Mailer,
+) -> Iterator[Any]:
+    """Claim the execution and find its files; one branch per delivery. Yields nothing when it has no turn."""
+    with attempt.telling(context):
+        execution = attempt.patiently(context, lambda: _asked_for(config, hub, mailer))
+        folder = store.folder(execution.id)
+        if config.by_person and execution.status != "running":
+            open_archive(execution, folder)  # what has ended is not opened again in vain
+        claim = attempt.patiently(
+            context,
+            lambda: attempt.claim_execution(context, hub, execution, by_person=config.by_person),
+        )
+    if claim is None:
+        return
+    with attempt.at_work(context, hub, execution.id, claim):
+        tags = tags_of(
+            execution_id=execution.id,
+            config_id=execution.config_id,
+            schedule_id=execution.schedule_id,
+            executed_by=execution.executed_by,
+        )
+        context.instance.add_run_tags(context.run_id, tags)
+        archive = open_archive(execution, folder)
+        plan = plan_report(
+            hub.repository,
+            ops.request_of({**_NO_LAUNCH, **(execution.context.get(LAUNCH) or {})}, execution),
+            execution_id=execution.id,
+            now=datetime.now(UTC),
+            default_timezone=Settings.load().default_timezone,
+            destinations=mailer.settings(),
+        )
+        if config.by_person:
+            hub.ledger.reopen(
+                claim,
+                delivery_id=config.delivery_id or None,
+                recipient=config.recipient or None,
+                include_unknown=config.include_unknown,
+            )
+        delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
+        _require_delivery(config, delivery_ids)
+    yield dg.Output(plan, "plan", metadata=run_metadata.of_plan(plan))
+    yield dg.Output(archive.result, "result")
+    yield dg.Output(archive.files[0], "file", metadata=run_metadata.of_file(archive.files[0]))
+    for delivery_id in delivery_ids if plan.deliver != "none" else ():
+        yield ops.branch_of(_task(config, delivery_id), "task")
+
+
+def _asked_for(config: RedeliveryRunConfig, hub: HubDatabase, mailer: Mailer) -> Execution:
+    """The execution, if there is something that a person may ask of it.
+
+    Raises:
+        ConfigurationError: There is none of this id, it has not run yet, or the recipient is none or has it.
+    """
+    found = hub.executions.find(config.execution_id)
+    if found is None:
+        raise ConfigurationError(
+            "there is no such execution", column="execution_id", value=config.execution_id
+        )
+    if found.status == "queued":
+        raise ConfigurationError(
+            "the execution still waits for its run", column="execution_id", value=config.execution_id
+        )
+    if config.recipient:
+        require_missing(hub.ledger.of_execution(found.id), config.recipient)
+        require_recipient(
+            config.recipient, hub.repository, found.config_id, mailer.settings(), column="recipient"
+        )
+    return found
+
+
+def _require_delivery(config: RedeliveryRunConfig, delivery_ids: tuple[int, ...]) -> None:
+    if config.delivery_id and config.delivery_id not in delivery_ids:
+        raise ConfigurationError(
+            "the report has no active delivery of this id",
+            column="delivery_id",
+            value=config.delivery_id,
+            valid=f"valid: {', '.join(map(str, delivery_ids))}",
+        )
+
+
+def _task(config: RedeliveryRunConfig, delivery_id: int) -> DeliveryTask:
+    """Every delivery is looked at, since the outcome is about all; only who was asked for is sent to."""
+    if config.delivery_id not in {0, delivery_id}:
+        return DeliveryTask(delivery_id, only=())
+    return DeliveryTask(delivery_id, only=(config.recipient,) if config.recipient else None)

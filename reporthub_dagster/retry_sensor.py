@@ -1,0 +1,46 @@
+"""The sensor that starts the next attempt of deliveries, when it is due."""
+
+import dagster as dg
+
+from reporthub_dagster.db.deliveries import DueExecution
+from reporthub_dagster.jobs import redeliver_report
+from reporthub_dagster.resources import HubDatabase
+from reporthub_dagster.run_config import redelivery_config_of, tags_of
+from reporthub_dagster.runs import not_started
+
+RETRY_SECONDS = 15
+MOST_RETRIES = 50
+"""Runs asked for in one tick: Dagster writes all of them into one row of 64 KiB before it starts any."""
+_PATIENCE_SECONDS = 600.0
+"""A run that was asked for and has not taken its execution for so long is asked for again."""
+
+
+@dg.sensor(
+    job_name=redeliver_report.name,
+    name="delivery_retry_sensor",
+    description="Starts a redelivery of every execution that has a retry due, the oldest first.",
+    minimum_interval_seconds=RETRY_SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)
+def delivery_retry_sensor(context: dg.SensorEvaluationContext, hub: HubDatabase) -> dg.SensorResult:
+    """One tick."""
+    due = hub.ledger.due(MOST_RETRIES)
+    under_way = not_started(context.instance, [one.execution_id for one in due])
+    requests = [request_of(one) for one in due if one.execution_id not in under_way]
+    skip = None if requests else "no retry is due"
+    return dg.SensorResult(run_requests=requests, skip_reason=skip)
+
+
+def request_of(due: DueExecution) -> dg.RunRequest:
+    """The next attempt; the token of the lease is another one for each, so asking twice is asking once."""
+    asked = int(due.late_seconds // _PATIENCE_SECONDS)
+    return dg.RunRequest(
+        run_key=f"{due.execution_id}:retry-{due.token}-{asked}",
+        run_config=redelivery_config_of({"execution_id": due.execution_id, "by_person": False}),
+        tags=tags_of(
+            execution_id=due.execution_id,
+            config_id=due.config_id,
+            schedule_id=due.schedule_id,
+            executed_by=due.executed_by,
+        ),
+    )

@@ -1,0 +1,49 @@
+"""A process that delivers and dies at a chosen moment: `python -m … HOME MOMENT RECIPIENT`."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from reporthub_dagster.db.deliveries import DeliveryLedger
+from reporthub_dagster_tests.prepared import Prepared
+
+MOMENTS = ("before", "begun", "sent", "answered")
+"""Before the ledger knows of a recipient's turn, before the first byte, after the last, after the answer."""
+
+
+def run_and_die(home: Path, moment: str, recipient: str) -> int:
+    """Deliver until that moment; the exit status."""
+    command = [sys.executable, "-m", "reporthub_dagster_tests.delivery_process", str(home), moment, recipient]
+    return subprocess.run(command, check=False, timeout=120).returncode
+
+
+def _dying(method: Callable[..., Any], victim: str, *, before: bool) -> Callable[..., Any]:
+    def call(self: DeliveryLedger, *arguments: Any, **options: Any) -> None:
+        last = arguments[-1]
+        is_turn = getattr(last, "recipient", last) == victim
+        if is_turn and before:
+            os.kill(os.getpid(), signal.SIGKILL)
+        method(self, *arguments, **options)
+        if is_turn:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return call
+
+
+def main() -> None:
+    """Deliver, with the ledger made deadly."""
+    home, moment, victim = sys.argv[1:]
+    name = "begin" if moment in {"before", "begun"} else "answer"
+    deadly = _dying(getattr(DeliveryLedger, name), victim, before=moment in {"before", "sent"})
+    setattr(DeliveryLedger, name, deadly)
+    Prepared(Path(home)).deliver()
+
+
+if __name__ == "__main__":
+    main()
