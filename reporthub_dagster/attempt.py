@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, NoReturn, TypeVar
 
 import dagster as dg
@@ -16,6 +17,8 @@ from reporthub_dagster import stopping
 from reporthub_dagster.db.executions import Claim, LostClaimError, Outcome
 from reporthub_dagster.db.leases import GIVEN_UP_RUNS, Holder
 from reporthub_dagster.heartbeat import Heartbeat, beating
+from reporthub_dagster.mailing import destination_settings
+from reporthub_dagster.notices import tell_outcome
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
 from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.reporting.redaction import redact, secrets_of_url
@@ -272,6 +275,14 @@ def _finish(
     except ReportHubError as unwritten:
         line = f"The outcome of execution {claim.execution_id} was not written: {unwritten}"
         context.log.error(line)  # noqa: TRY400 - the line says all; a stack would add nothing
+    else:
+        tell(hub, claim.execution_id, context.log.info)
+
+
+def tell(hub: HubDatabase, execution_id: str, say: Callable[[str], object]) -> None:
+    """Tell people what became of an execution; never fails."""
+    environment = destination_settings(Settings.load())
+    tell_outcome(hub.hub, execution_id, environment, datetime.now(UTC), say)
 
 
 def environment_secrets() -> frozenset[str]:

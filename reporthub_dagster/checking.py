@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
+from reporthub_dagster.conditions import check_condition
 from reporthub_dagster.db.models import ReportConfig, ReportDatasource, ReportDelivery, ReportSchedule
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.delivering import parcel_variables
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.notices import audience
 from reporthub_dagster.planning import (
     ReportRequest,
     active_config,
@@ -85,7 +87,11 @@ class Checker:
     def _config(self, row: int) -> Iterator[Finding]:
         plan = self._plan(row)
         source = active_source(self.repository, active_config(self.repository, row))
-        prepare_query(plan, connector_for(source).dialect)
+        dialect = connector_for(source).dialect
+        prepare_query(plan, dialect)
+        check_condition(plan, dialect)
+        about = self.repository.about_report(row)
+        audience(row, about.notify, about.created_by, None)
         for warning in (*plan.warnings, *file_name_of(plan).warnings):
             yield Finding("warning", f"report_configs {row}: {warning}")
 

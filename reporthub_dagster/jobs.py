@@ -56,7 +56,7 @@ def report() -> None:
     plan = compute_time_range()
     result = run_query(plan)
     file = render_file(plan, result)
-    outcomes = fan_out_deliveries(plan, file).map(lambda task: deliver(task, plan, file))
+    outcomes = fan_out_deliveries(plan, result, file).map(lambda task: deliver(task, plan, file))
     finish_execution(plan, result, file, outcomes.collect())
 
 

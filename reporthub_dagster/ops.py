@@ -12,7 +12,9 @@ from typing import Any
 import dagster as dg
 
 from reporthub_dagster import attempt, run_metadata
+from reporthub_dagster.conditions import Judge
 from reporthub_dagster.db.leases import LAUNCH
+from reporthub_dagster.deciding import record_delivered, record_judgement
 from reporthub_dagster.delivering import Deliverer, DeliveryOutcome, DeliveryTask
 from reporthub_dagster.heartbeat import Heartbeat
 from reporthub_dagster.planning import (
@@ -118,16 +120,20 @@ def render_file(
 def fan_out_deliveries(
     context: dg.OpExecutionContext,
     plan: ReportPlan,
+    result: QueryResult,
     file: RenderedFile,
     hub: HubDatabase,
     store: OutputStore,
 ) -> Iterator[dg.DynamicOutput[DeliveryTask]]:
-    """One branch per active delivery of the report."""
-    with attempt.at_work(context, hub, plan.execution_id):
-        store.folder(plan.execution_id).save_files((file,))
+    """One branch per active delivery of the report, if it is worth sending."""
+    folder = store.folder(plan.execution_id)
+    with attempt.at_work(context, hub, plan.execution_id) as work:
+        folder.save_files((file,))
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
-    if plan.deliver == "none":
-        context.log.info(f"Nothing is delivered, as asked; the file is {file.path}")
+        judge = Judge(hub.repository, hub.digests, plan, result, folder)
+        not_sent = record_judgement(hub.hub, work.claim, judge, (file,), delivery_ids)
+    if plan.deliver == "none" or not_sent:
+        context.log.info(f"Nothing is delivered: {not_sent or 'as asked'}; the file is {file.path}")
         return
     for delivery_id in delivery_ids:
         yield branch_of(DeliveryTask(delivery_id))
@@ -184,7 +190,9 @@ def finish_execution(
             hub.executions.wait(work.claim)
             context.log.warning("Not everybody has it: delivery_retry_sensor starts the next attempt.")
             return
+        record_delivered(hub.hub, plan)
         hub.executions.finish(work.claim, "completed", at=hub.hub.now())
+        attempt.tell(hub, plan.execution_id, context.log.info)
 
 
 def branch_of(task: DeliveryTask, output: str = "result") -> dg.DynamicOutput[DeliveryTask]:

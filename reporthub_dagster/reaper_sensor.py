@@ -9,7 +9,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
 
-from reporthub_dagster.attempt import environment_secrets
+from reporthub_dagster.attempt import environment_secrets, tell
 from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Verdict
@@ -47,6 +47,8 @@ def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabas
     for verdict in verdicts:
         context.log.warning(f"execution {verdict.execution_id}: {verdict.status}: {verdict.reason}")
         _end_run(instance, verdict)
+        if verdict.status == "failed":
+            tell(hub, verdict.execution_id, context.log.info)
     message = f"{len(verdicts):,} settled"
     Schedulers(hub.hub).ticked(settings.scheduler_name, REAPER_SENSOR, message)
     return dg.SensorResult(cursor=cursor, skip_reason=message)

@@ -11,6 +11,7 @@ from pydantic import PrivateAttr
 
 from reporthub_dagster.db.deliveries import DeliveryLedger
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
+from reporthub_dagster.db.digests import Digests
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
@@ -56,6 +57,11 @@ class HubDatabase(dg.ConfigurableResource):  # type: ignore[type-arg]
     def ledger(self) -> DeliveryLedger:
         """What was sent to whom."""
         return DeliveryLedger(self._connected())
+
+    @property
+    def digests(self) -> Digests:
+        """What was delivered last."""
+        return Digests(self._connected())
 
     @property
     def delivery_logs(self) -> DeliveryLogs:

@@ -66,6 +66,8 @@ class Settings(BaseModel):
     egress_allow: str = Field("", alias="REPORTHUB_EGRESS_ALLOW")
     broker_url: SecretStr | None = Field(None, alias="REPORTHUB_BROKER_URL")
     crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
+    operator_email: str | None = Field(None, alias="REPORTHUB_OPERATOR_EMAIL")
+    ui_url: str | None = Field(None, alias="REPORTHUB_UI_URL")
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
     check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)
     scheduler_name: str = Field(

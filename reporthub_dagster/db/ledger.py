@@ -123,3 +123,23 @@ class LedgerEntry(Base):
     sent_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
     answered_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
     next_attempt_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT, index=True)
+
+
+class Notice(Base):
+    """When a report's failure was last told to people; `is_failing` until its recovery is told."""
+
+    __tablename__ = "reporthub_notices"
+
+    config_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    told_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+    is_failing: Mapped[bool]
+
+
+class DeliveredDigest(Base):
+    """Digest of the rows of a report that everybody got last."""
+
+    __tablename__ = "reporthub_digests"
+
+    config_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    digest: Mapped[str] = mapped_column(String(64))
+    delivered_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import RowMapping, Select, select
@@ -20,6 +21,19 @@ from reporthub_dagster.db.models import (
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting import records
 from reporthub_dagster.reporting.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class AboutReport:
+    """A report's name, and who may want to hear of it.
+
+    Attributes:
+        notify: Whatever `parameters.notify` holds.
+    """
+
+    name: str
+    notify: Any
+    created_by: str | None
 
 
 class Repository:
@@ -53,6 +67,16 @@ class Repository:
             ConfigurationError: There is none of this id, or its row is broken.
         """
         return rows.report_config(self._row(ReportConfig, config_id))
+
+    def about_report(self, config_id: int) -> AboutReport:
+        """What people are told of a report, however broken its row is otherwise.
+
+        Raises:
+            ConfigurationError: There is none of this id.
+        """
+        row = self._row(ReportConfig, config_id)
+        parameters = row["parameters"] if isinstance(row["parameters"], Mapping) else {}
+        return AboutReport(row["report_name"], parameters.get("notify"), row["created_by"])
 
     def schedule(self, schedule_id: int) -> records.Schedule:
         """A schedule, active or not.

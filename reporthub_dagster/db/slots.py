@@ -14,6 +14,7 @@ from sqlalchemy import (
     not_,
     or_,
     select,
+    update,
 )
 from sqlalchemy.engine import Row
 
@@ -156,3 +157,10 @@ def _of_config() -> ColumnElement[bool]:
 def _is_active() -> ColumnElement[bool]:
     """An inactive report's schedules are as good as inactive."""
     return and_(ReportSchedule.is_active, ReportConfig.is_active)
+
+
+def note_slot(hub: Hub, execution_id: str, reason: str) -> None:
+    """Say beside the slot of an execution, if it is for one, what became of it."""
+    of_execution = update(Slot).where(Slot.execution_id == execution_id)
+    with hub.begin() as connection:
+        connection.execute(of_execution.values(reason=reason))

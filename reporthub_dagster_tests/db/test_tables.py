@@ -29,6 +29,8 @@ OURS = {
     "reporthub_schedules",
     "reporthub_launches",
     "reporthub_deliveries",
+    "reporthub_notices",
+    "reporthub_digests",
 }
 UTC_ZONE = ZoneInfo("UTC")
 

@@ -1,0 +1,181 @@
+"""Whether a report that has been made is worth sending: `parameters.send_if` judged by its rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+
+import pyarrow as pa
+
+from reporthub_dagster.connectors.base import QueryLimits
+from reporthub_dagster.db.digests import Digests
+from reporthub_dagster.db.repository import Repository
+from reporthub_dagster.planning import active_config, active_source, connector_for, located
+from reporthub_dagster.reporting.bound_query import BoundQuery
+from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.plan import prepare_query, visible_columns
+from reporthub_dagster.reporting.records import QueryResult, ReportPlan
+from reporthub_dagster.reporting.send_condition import SqlCondition, Threshold, parse_send_if
+from reporthub_dagster.storage.execution_folder import ExecutionFolder
+from reporthub_dagster.storage.spool import Spool
+
+_HASHED_ROWS = 1 << 16
+_FALSE = ("", "0", "false", "f", "no", "n")
+_COLUMN = "parameters.send_if"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """Whether to send.
+
+    Attributes:
+        not_sent: Why not; None when it is to be sent.
+        digest: Of the rows, where the condition is about them.
+    """
+
+    not_sent: str | None = None
+    digest: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Judges the rows of one execution."""
+
+    repository: Repository
+    digests: Digests
+    plan: ReportPlan
+    result: QueryResult
+    folder: ExecutionFolder
+
+    def judge(self) -> Judgement:
+        """Whether this report is to be sent.
+
+        Raises:
+            ConfigurationError: The condition does not fit the report.
+            TransientError, PermanentError: Its query failed.
+        """
+        condition = parse_send_if(self.plan.config_id, self.plan.parameters)
+        if isinstance(condition, Threshold):
+            holds = self._reaches(condition)
+            return Judgement(None if holds else f"send_if: not {condition}")
+        if isinstance(condition, SqlCondition):
+            return Judgement(None if self._is_true(condition) else "send_if: its query did not return true")
+        if condition == "not_empty":
+            return Judgement(None if self.result.row_count else "send_if: there are no rows")
+        if condition == "changed":
+            digest = rows_digest(self.result, self._columns())
+            same = self.digests.last(self.plan.config_id) == digest
+            return Judgement("send_if: nothing has changed since the last delivery" if same else None, digest)
+        return Judgement()
+
+    def _columns(self) -> list[str]:
+        return list(visible_columns(self.plan, [column.name for column in self.result.columns])[0])
+
+    def _reaches(self, threshold: Threshold) -> bool:
+        names = [column.name for column in self.result.columns]
+        if threshold.column not in names:
+            raise ConfigurationError(
+                "the result has no such column",
+                table="report_configs",
+                row=self.plan.config_id,
+                column=f"{_COLUMN}.column",
+                value=threshold.column,
+                valid=f"valid: {', '.join(names)}",
+            )
+        found = [threshold.holds(value) for value in _values(self.result, threshold.column)]
+        return any(found) if threshold.rows == "any" else bool(found) and all(found)
+
+    def _is_true(self, condition: SqlCondition) -> bool:
+        """The query goes the way of the report's own: the same source, the same check, the same values."""
+        source = active_source(self.repository, active_config(self.repository, self.plan.config_id))
+        connector = connector_for(source)
+        query = _prepared(self.plan, condition, connector.dialect)
+        limits = QueryLimits(self.plan.timeout_seconds, 1)
+        spool = self.folder.path / "condition.arrow"
+        with located("report_configs", self.plan.config_id, f"{_COLUMN}.sql"):
+            result = connector.spool(query, spool, limits, lambda _: None)
+        try:
+            first = next(iter(_values(result, result.columns[0].name)), None)
+        finally:
+            spool.unlink(missing_ok=True)
+        return first is not None and str(first).strip().lower() not in _FALSE and first != 0
+
+
+def check_condition(plan: ReportPlan, dialect: str) -> None:
+    """Make sure that the condition of a report can be judged, as far as that is known before its rows.
+
+    Raises:
+        ConfigurationError: It cannot; names the row.
+    """
+    condition = parse_send_if(plan.config_id, plan.parameters)
+    if isinstance(condition, SqlCondition):
+        _prepared(plan, condition, dialect)
+
+
+def rows_digest(result: QueryResult, columns: list[str]) -> str:
+    """SHA-256 of the rows as values, in their order, however they were portioned when they came."""
+    digest = sha256()
+    spool = Spool.open(result.spool)
+    with pa.PythonFile(_Hashed(digest), mode="w") as sink:
+        schema = pa.schema([spool.schema.field(name) for name in columns])
+        with pa.ipc.new_stream(sink, schema) as writer:
+            for table in _portions(spool, columns):
+                writer.write_table(table.combine_chunks(), max_chunksize=_HASHED_ROWS)
+    return digest.hexdigest()
+
+
+def _prepared(plan: ReportPlan, condition: SqlCondition, dialect: str) -> BoundQuery:
+    """The condition's query with the report's values bound; its faults stand where it stands."""
+    try:
+        return prepare_query(replace(plan, query=condition.sql, filters=(), date_field=None), dialect)
+    except ConfigurationError as error:
+        raise ConfigurationError(
+            error.problem,
+            table="report_configs",
+            row=plan.config_id,
+            column=f"{_COLUMN}.sql",
+            value=error.value,
+            valid=error.valid,
+        ) from None
+
+
+class _Hashed:
+    """A file that keeps nothing but the digest of what is written."""
+
+    closed = False
+
+    def __init__(self, digest: Any) -> None:
+        self._digest = digest
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return len(data)
+
+    def flush(self) -> None:
+        return None
+
+    def close(self) -> None:
+        return None
+
+
+def _portions(spool: Spool, columns: list[str]) -> Iterator[pa.Table]:
+    """The rows in portions of one size."""
+    held: list[pa.RecordBatch] = []
+    count = 0
+    for batch in spool.batches(columns):
+        held.append(batch)
+        count += batch.num_rows
+        while count >= _HASHED_ROWS:
+            table = pa.Table.from_batches(held)
+            yield table.slice(0, _HASHED_ROWS)
+            held = table.slice(_HASHED_ROWS).to_batches()
+            count -= _HASHED_ROWS
+    if count:
+        yield pa.Table.from_batches(held)
+
+
+def _values(result: QueryResult, column: str) -> Iterator[Any]:
+    for batch in Spool.open(result.spool).batches([column]):
+        yield from batch.column(0).to_pylist()
