@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from reporthub_dagster.db.host_keys import PinnedHostKeys
+from reporthub_dagster.db.session import Hub
 from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
 from reporthub_dagster.settings import Settings
 
 
 def destination_settings(settings: Settings) -> DestinationSettings:
     """What destinations get from the environment."""
-    return DestinationSettings(smtp=_smtp_server(settings), egress=settings.egress_policy)
+    return DestinationSettings(
+        smtp=_smtp_server(settings),
+        egress=settings.egress_policy,
+        host_keys=PinnedHostKeys(lambda: Hub(settings.hub_url, settings.hub_zone)),
+        refuse_unknown_hosts=settings.sftp_unknown_hosts == "refuse",
+    )
 
 
 def _smtp_server(settings: Settings) -> SmtpServer | None:

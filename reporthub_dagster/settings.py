@@ -65,6 +65,7 @@ class Settings(BaseModel):
     egress: EgressMode = Field("default", alias="REPORTHUB_EGRESS")
     egress_allow: str = Field("", alias="REPORTHUB_EGRESS_ALLOW")
     broker_url: SecretStr | None = Field(None, alias="REPORTHUB_BROKER_URL")
+    sftp_unknown_hosts: Literal["pin", "refuse"] = Field("pin", alias="REPORTHUB_SFTP_UNKNOWN_HOSTS")
     crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
     operator_email: str | None = Field(None, alias="REPORTHUB_OPERATOR_EMAIL")
     ui_url: str | None = Field(None, alias="REPORTHUB_UI_URL")

@@ -143,3 +143,14 @@ class DeliveredDigest(Base):
     config_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     digest: Mapped[str] = mapped_column(String(64))
     delivered_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+
+
+class PinnedHostKey(Base):
+    """The key that a machine showed when it was first connected to; it is recognised by it from then on."""
+
+    __tablename__ = "reporthub_host_keys"
+
+    host: Mapped[str] = mapped_column(exact_text(255), primary_key=True)
+    port: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    host_key: Mapped[LongText]
+    pinned_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -10,6 +10,7 @@ from typing import ClassVar
 
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
+from reporthub_dagster.reporting.host_keys import HostKeys
 from reporthub_dagster.reporting.identity import delivery_identity
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, ReceiptState, RenderedFile
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options
@@ -69,11 +70,15 @@ class DestinationSettings:
     Attributes:
         timeout_seconds: For connecting, and for each answer.
         egress: Which addresses may be reached.
+        host_keys: Keys of machines that were connected to; None where nothing can be kept.
+        refuse_unknown_hosts: A machine whose key nobody gave is not connected to.
     """
 
     smtp: SmtpServer | None = None
     timeout_seconds: float = 30.0
     egress: EgressPolicy = field(default_factory=EgressPolicy)
+    host_keys: HostKeys | None = None
+    refuse_unknown_hosts: bool = False
 
 
 class Destination(ABC):

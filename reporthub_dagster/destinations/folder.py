@@ -63,7 +63,7 @@ class Folder:
         base = self.base
         folder = base
         for part in PurePath(self.template).parts[len(base.parts) :]:
-            folder /= _filled_part(part, values)
+            folder /= filled_part(part, values)
         if not folder.resolve().is_relative_to(base.resolve()):
             raise PermanentError(f"the folder {folder} leads out of {base} by a link; nothing was written")
         return folder
@@ -84,7 +84,12 @@ class Folder:
         )
 
 
-def _filled_part(part: str, values: Mapping[str, str]) -> str:
+def filled_part(part: str, values: Mapping[str, str]) -> str:
+    """One part of a path with these values.
+
+    Raises:
+        PermanentError: It could name something elsewhere, or nothing.
+    """
     name = fill(part, values).text.strip()
     if name in ("", ".", "..") or any(separator in name for separator in _SEPARATORS):
         raise PermanentError(f"the part {part} of the path became {name!r}, which cannot name a folder")

@@ -11,6 +11,7 @@ DESTINATIONS: Registry[Destination] = Registry(
     column="method",
     entries={
         "email": Entry("reporthub_dagster.destinations.email:EmailDestination"),
+        "sftp": Entry("reporthub_dagster.destinations.sftp:SftpDestination", extra="sftp"),
         "webhook": Entry("reporthub_dagster.destinations.webhook:WebhookDestination"),
         "file_share": Entry("reporthub_dagster.destinations.file_share:FileShareDestination"),
     },

@@ -17,10 +17,12 @@ import pytest
 
 from reporthub_dagster.destinations.base import Destination, DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
+from reporthub_dagster.destinations.sftp_session import SftpSession
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
 from reporthub_dagster_tests.destinations.parcels import delivery, parcel, rendered, send_all, states
 from reporthub_dagster_tests.servers.process import free_port
+from reporthub_dagster_tests.servers.sftp import RememberedHostKeys, SftpServer
 from reporthub_dagster_tests.servers.smtp import MailServer
 from reporthub_dagster_tests.servers.web import Answer, WebServer
 
@@ -158,9 +160,7 @@ class FileShareCase(Case):
         return self.build(self.options(), *gone)
 
     def arrived(self, person: str) -> dict[str, bytes]:
-        folder = Path(person)
-        files = folder.iterdir() if folder.is_dir() else ()
-        return {path.name: path.read_bytes() for path in files if not path.name.startswith(".")}
+        return folder_content(person)
 
     def refuse(self, person: str) -> None:
         Path(person).rmdir()
@@ -226,7 +226,77 @@ class WebhookCase(Case):
         self.server.answer(person, Answer(503, {"Retry-After": "7"}, f"your key is {CANARY}"))
 
 
-CASES: dict[str, type[Case]] = {case.method: case for case in (EmailCase, WebhookCase, FileShareCase)}
+class SftpCase(Case):
+    method = "sftp"
+    big = 50 * MB
+    unreachable_state = "retry"
+    broken = (
+        ({"username": "u", "password": "p"}, (), "delivery_config.host"),
+        ({"host": "h", "password": "p"}, (), "delivery_config.username"),
+        ({"host": "h", "username": "u"}, (), "delivery_config.password"),
+        ({"host": "h", "username": "u", "password": "p", "port": 0}, (), "delivery_config.port"),
+        ({"host": "h", "username": "u", "private_key": "/nowhere"}, (), "delivery_config.private_key"),
+        ({"host": "h", "username": "u", "private_key": "-----"}, (), "delivery_config.private_key"),
+        ({"host": "h", "username": "u", "password": "p", "host_key": "x"}, (), "delivery_config.host_key"),
+        (
+            {"host": "h", "username": "u", "password": "p", "known_hosts": "/nowhere"},
+            (),
+            "delivery_config.known_hosts",
+        ),
+    )
+
+    def __init__(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        super().__init__(tmp_path, request)
+        self.server: SftpServer = self.fixture("sftp_server")
+        self.settings = DestinationSettings(timeout_seconds=5, host_keys=RememberedHostKeys())
+        folders = [self.root / name for name in ("ana", "bo", "cy")]
+        for folder in folders:
+            folder.mkdir()
+        self.people = (str(folders[0]), str(folders[1]), str(folders[2]))
+
+    def options(self) -> dict[str, Any]:
+        return {
+            "host": "127.0.0.1",
+            "port": self.server.port,
+            "username": self.server.user,
+            "password": CANARY,
+            "private_key": self.server.client_key.export_private_key("pkcs8-pem", CANARY).decode(),
+            "passphrase": CANARY,
+            "timeout": 10,
+        }
+
+    def unreachable(self) -> Destination:
+        return self.build({**self.options(), "port": free_port()}, *self.people)
+
+    def arrived(self, person: str) -> dict[str, bytes]:
+        return folder_content(person)
+
+    def refuse(self, person: str) -> None:
+        Path(person).rmdir()
+        Path(person).write_text("a file where the folder was")
+
+    def fail_for_now(self, person: str) -> None:
+        real = SftpSession.put
+        failed: list[str] = []
+
+        def cut_once(session: SftpSession, *arguments: Any) -> None:
+            if not failed and str(arguments[2]) == person:
+                failed.append(person)
+                self.server.cut()
+            real(session, *arguments)
+
+        self.fixture("monkeypatch").setattr(SftpSession, "put", cut_once)
+
+
+CASES: dict[str, type[Case]] = {
+    case.method: case for case in (EmailCase, SftpCase, WebhookCase, FileShareCase)
+}
+
+
+def folder_content(folder: str) -> dict[str, bytes]:
+    """What a reader of a folder sees: file name → bytes."""
+    files = Path(folder).iterdir() if Path(folder).is_dir() else ()
+    return {path.name: path.read_bytes() for path in files if not path.name.startswith(".")}
 
 
 @pytest.fixture(params=DESTINATIONS.kinds())

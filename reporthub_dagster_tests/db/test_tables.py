@@ -28,9 +28,11 @@ OURS = {
     "reporthub_slots",
     "reporthub_schedules",
     "reporthub_launches",
+    "reporthub_schedulers",
     "reporthub_deliveries",
     "reporthub_notices",
     "reporthub_digests",
+    "reporthub_host_keys",
 }
 UTC_ZONE = ZoneInfo("UTC")
 

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,27 +33,6 @@ def share(tmp_path: Path) -> Path:
     path = tmp_path / "share"
     path.mkdir()
     return path
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    yield from _mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=64k", "none")
-
-
-@pytest.fixture
-def read_only_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system that nobody may write."""
-    yield from _mounted(tmp_path / "readonly", "-t", "tmpfs", "-o", "ro,size=64k", "none")
-
-
-def _mounted(path: Path, *how: str) -> Iterator[Path]:
-    path.mkdir()
-    mount = shutil.which("mount")
-    if mount is None or subprocess.run([mount, *how, path], capture_output=True, check=False).returncode:
-        pytest.skip("file systems cannot be mounted here")
-    yield path
-    subprocess.run(["umount", path], check=True)
 
 
 def test_without_rows_the_path_is_the_recipient(share: Path, tmp_path: Path) -> None:
