@@ -21,7 +21,7 @@ from reporthub_dagster.planning import (
     located,
     plan_report,
 )
-from reporthub_dagster.producing import file_name_of
+from reporthub_dagster.rendering import plan_files
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
 from reporthub_dagster.reporting.plan import prepare_query
 from reporthub_dagster.reporting.records import ReportPlan
@@ -88,11 +88,12 @@ class Checker:
         plan = self._plan(row)
         source = active_source(self.repository, active_config(self.repository, row))
         dialect = connector_for(source).dialect
-        prepare_query(plan, dialect)
+        for query in plan.queries:
+            prepare_query(plan, query, dialect)
         check_condition(plan, dialect)
         about = self.repository.about_report(row)
         audience(row, about.notify, about.created_by, None)
-        for warning in (*plan.warnings, *file_name_of(plan).warnings):
+        for warning in (*plan.warnings, *plan_files(plan).warnings):
             yield Finding("warning", f"report_configs {row}: {warning}")
 
     def _plan(self, config_id: int) -> ReportPlan:

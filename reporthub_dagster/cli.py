@@ -38,7 +38,6 @@ from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.status import Limits, print_status, status_document
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
-from reporthub_dagster.storage.spool import Spool
 from reporthub_dagster.timetable import Timetable, print_schedule
 
 P = ParamSpec("P")
@@ -237,11 +236,10 @@ def preview(
     with TemporaryDirectory(prefix="reporthub-preview-") as folder:
         short = replace(plan, max_rows=min(limit, plan.max_rows))
         rows = read_rows(short, repository, ExecutionFolder(Path(folder)), lambda _: None)
-        table = Spool.open(rows.result.spool).head(limit)
-    if as_json:
-        _print_json(output.preview_document(plan, rows, table))
-    else:
-        output.print_preview(plan, rows, table)
+        if as_json:
+            _print_json(output.preview_document(plan, rows, limit))
+        else:
+            output.print_preview(plan, rows, limit)
     return DONE
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -16,7 +16,7 @@ from reporthub_dagster.planning import active_config, active_source, connector_f
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.plan import prepare_query, visible_columns
-from reporthub_dagster.reporting.records import QueryResult, ReportPlan
+from reporthub_dagster.reporting.records import QueryResult, ReportPlan, ReportQuery
 from reporthub_dagster.reporting.send_condition import SqlCondition, Threshold, parse_send_if
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
 from reporthub_dagster.storage.spool import Spool
@@ -46,7 +46,7 @@ class Judge:
     repository: Repository
     digests: Digests
     plan: ReportPlan
-    result: QueryResult
+    results: tuple[QueryResult, ...]
     folder: ExecutionFolder
 
     def judge(self) -> Judgement:
@@ -63,19 +63,24 @@ class Judge:
         if isinstance(condition, SqlCondition):
             return Judgement(None if self._is_true(condition) else "send_if: its query did not return true")
         if condition == "not_empty":
-            return Judgement(None if self.result.row_count else "send_if: there are no rows")
+            total = sum(result.row_count for result in self.results)
+            return Judgement(None if total else "send_if: there are no rows")
         if condition == "changed":
-            digest = rows_digest(self.result, self._columns())
+            digest = rows_digest(self._shown())
             same = self.digests.last(self.plan.config_id) == digest
             return Judgement("send_if: nothing has changed since the last delivery" if same else None, digest)
         return Judgement()
 
-    def _columns(self) -> list[str]:
-        return list(visible_columns(self.plan, [column.name for column in self.result.columns])[0])
+    def _shown(self) -> Iterator[tuple[QueryResult, list[str]]]:
+        """Each result with the columns of it that files show."""
+        for query, result in zip(self.plan.queries, self.results, strict=True):
+            yield result, list(visible_columns(query.display_columns, _names(result))[0])
 
     def _reaches(self, threshold: Threshold) -> bool:
-        names = [column.name for column in self.result.columns]
-        if threshold.column not in names:
+        """The column may be of any query; the first that has it decides."""
+        has_it = [result for result in self.results if threshold.column in _names(result)]
+        if not has_it:
+            names = dict.fromkeys(name for result in self.results for name in _names(result))
             raise ConfigurationError(
                 "the result has no such column",
                 table="report_configs",
@@ -84,7 +89,7 @@ class Judge:
                 value=threshold.column,
                 valid=f"valid: {', '.join(names)}",
             )
-        found = [threshold.holds(value) for value in _values(self.result, threshold.column)]
+        found = [threshold.holds(value) for value in _values(has_it[0], threshold.column)]
         return any(found) if threshold.rows == "any" else bool(found) and all(found)
 
     def _is_true(self, condition: SqlCondition) -> bool:
@@ -114,31 +119,26 @@ def check_condition(plan: ReportPlan, dialect: str) -> None:
         _prepared(plan, condition, dialect)
 
 
-def rows_digest(result: QueryResult, columns: list[str]) -> str:
-    """SHA-256 of the rows as values, in their order, however they were portioned when they came."""
+def rows_digest(shown: Iterable[tuple[QueryResult, list[str]]]) -> str:
+    """SHA-256 of the rows as values, in their order, however they were portioned when they came.
+
+    Args:
+        shown: Each result with the columns of it that files show.
+    """
     digest = sha256()
-    spool = Spool.open(result.spool)
-    with pa.PythonFile(_Hashed(digest), mode="w") as sink:
-        schema = pa.schema([spool.schema.field(name) for name in columns])
-        with pa.ipc.new_stream(sink, schema) as writer:
-            for table in _portions(spool, columns):
-                writer.write_table(table.combine_chunks(), max_chunksize=_HASHED_ROWS)
+    for result, columns in shown:
+        spool = Spool.open(result.spool)
+        with pa.PythonFile(_Hashed(digest), mode="w") as sink:
+            schema = pa.schema([spool.schema.field(name) for name in columns])
+            with pa.ipc.new_stream(sink, schema) as writer:
+                for table in _portions(spool, columns):
+                    writer.write_table(table.combine_chunks(), max_chunksize=_HASHED_ROWS)
     return digest.hexdigest()
 
 
 def _prepared(plan: ReportPlan, condition: SqlCondition, dialect: str) -> BoundQuery:
     """The condition's query with the report's values bound; its faults stand where it stands."""
-    try:
-        return prepare_query(replace(plan, query=condition.sql, filters=(), date_field=None), dialect)
-    except ConfigurationError as error:
-        raise ConfigurationError(
-            error.problem,
-            table="report_configs",
-            row=plan.config_id,
-            column=f"{_COLUMN}.sql",
-            value=error.value,
-            valid=error.valid,
-        ) from None
+    return prepare_query(plan, ReportQuery("", condition.sql, place=f"{_COLUMN}.sql"), dialect)
 
 
 class _Hashed:
@@ -174,6 +174,10 @@ def _portions(spool: Spool, columns: list[str]) -> Iterator[pa.Table]:
             count -= _HASHED_ROWS
     if count:
         yield pa.Table.from_batches(held)
+
+
+def _names(result: QueryResult) -> list[str]:
+    return [column.name for column in result.columns]
 
 
 def _values(result: QueryResult, column: str) -> Iterator[Any]:

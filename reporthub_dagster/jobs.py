@@ -54,10 +54,10 @@ ops:
 def report() -> None:
     """Window → query → file → deliveries."""
     plan = compute_time_range()
-    result = run_query(plan)
-    file = render_file(plan, result)
-    outcomes = fan_out_deliveries(plan, result, file).map(lambda task: deliver(task, plan, file))
-    finish_execution(plan, result, file, outcomes.collect())
+    results = run_query(plan)
+    files = render_file(plan, results)
+    outcomes = fan_out_deliveries(plan, results, files).map(lambda task: deliver(task, plan, files))
+    finish_execution(plan, results, files, outcomes.collect())
 
 
 execute_report = report.to_job(
@@ -71,9 +71,9 @@ execute_report = report.to_job(
 @dg.graph
 def redelivery() -> None:
     """Archive → deliveries."""
-    plan, result, file, tasks = open_redelivery()
-    outcomes = tasks.map(lambda task: deliver(task, plan, file))
-    finish_execution(plan, result, file, outcomes.collect())
+    plan, results, files, tasks = open_redelivery()
+    outcomes = tasks.map(lambda task: deliver(task, plan, files))
+    finish_execution(plan, results, files, outcomes.collect())
 
 
 redeliver_report = redelivery.to_job(

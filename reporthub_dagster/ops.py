@@ -25,7 +25,8 @@ from reporthub_dagster.planning import (
     window_from_json,
     window_to_json,
 )
-from reporthub_dagster.producing import read_rows, write_file
+from reporthub_dagster.producing import read_rows
+from reporthub_dagster.rendering import write_files
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
 from reporthub_dagster.reporting.time_window import NothingLeftError
@@ -79,8 +80,8 @@ def compute_time_range(
 @dg.op
 def run_query(
     context: dg.OpExecutionContext, plan: ReportPlan, hub: HubDatabase, store: OutputStore
-) -> dg.Output[QueryResult]:
-    """Stream the query's rows into the spool, the one copy that every format and every retry reads."""
+) -> dg.Output[list[QueryResult]]:
+    """Stream each query's rows into a spool, the one copy that every format and every retry reads."""
     folder = store.folder(plan.execution_id)
     with attempt.at_work(context, hub, plan.execution_id, retries=0) as work:
         progress = _progress(context, work.heart)
@@ -90,50 +91,54 @@ def run_query(
             lambda: read_rows(plan, hub.repository, folder, progress, longest_seconds=longest),
         )
         work.heart.check()
-        attempt.patiently(context, lambda: hub.executions.query_done(work.claim, rows.result, rows.context()))
-        origin = "an earlier attempt had read them" if rows.reused else f"{rows.result.query_ms:,} ms"
-        context.log.info(f"{rows.result.row_count:,} rows from {rows.source.name} ({origin})")
-        if rows.result.truncated:
-            context.log.warning(f"Cut at max_rows = {plan.max_rows:,}: the source has more rows")
-        _tolerate(context, hub, work, rows.result.warnings)
-        return dg.Output(rows.result, metadata=run_metadata.of_rows(rows))
+        results = rows.results
+        attempt.patiently(context, lambda: hub.executions.query_done(work.claim, results, rows.context()))
+        for line in run_metadata.lines_of_rows(rows):
+            context.log.info(line)
+        for result in results:
+            if result.truncated:
+                place = f" of {result.name}" if result.name else ""
+                context.log.warning(f"Cut at max_rows = {plan.max_rows:,}: the source has more rows{place}")
+        _tolerate(context, hub, work, rows.warnings)
+        return dg.Output(results, metadata=run_metadata.of_rows(rows))
 
 
 @dg.op
 def render_file(
     context: dg.OpExecutionContext,
     plan: ReportPlan,
-    result: QueryResult,
+    results: list[QueryResult],
     hub: HubDatabase,
     store: OutputStore,
-) -> dg.Output[RenderedFile]:
-    """Write the report's file from the spool, whole or not at all."""
+) -> dg.Output[list[RenderedFile]]:
+    """Write the report's files from the spools, each whole or not at all."""
     with attempt.at_work(context, hub, plan.execution_id) as work:
-        file = write_file(plan, result, store.folder(plan.execution_id))
-        _tolerate(context, hub, work, file.warnings)
-        hub.executions.file_done(work.claim, file, plan)
-        context.log.info(f"Wrote {file.name}: {file.row_count:,} rows, {file.size:,} bytes")
-        return dg.Output(file, metadata=run_metadata.of_file(file))
+        files = write_files(plan, results, store.folder(plan.execution_id))
+        _tolerate(context, hub, work, [warning for file in files for warning in file.warnings])
+        hub.executions.files_done(work.claim, files, plan)
+        for file in files:
+            context.log.info(f"{file.name}: {file.row_count:,} rows, {file.size:,} bytes")
+        return dg.Output(list(files), metadata=run_metadata.of_files(files))
 
 
 @dg.op(out=dg.DynamicOut(DeliveryTask))
 def fan_out_deliveries(
     context: dg.OpExecutionContext,
     plan: ReportPlan,
-    result: QueryResult,
-    file: RenderedFile,
+    results: list[QueryResult],
+    files: list[RenderedFile],
     hub: HubDatabase,
     store: OutputStore,
 ) -> Iterator[dg.DynamicOutput[DeliveryTask]]:
     """One branch per active delivery of the report, if it is worth sending."""
     folder = store.folder(plan.execution_id)
     with attempt.at_work(context, hub, plan.execution_id) as work:
-        folder.save_files((file,))
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
-        judge = Judge(hub.repository, hub.digests, plan, result, folder)
-        not_sent = record_judgement(hub.hub, work.claim, judge, (file,), delivery_ids)
+        judge = Judge(hub.repository, hub.digests, plan, tuple(results), folder)
+        not_sent = record_judgement(hub.hub, work.claim, judge, files, delivery_ids)
     if plan.deliver == "none" or not_sent:
-        context.log.info(f"Nothing is delivered: {not_sent or 'as asked'}; the file is {file.path}")
+        place = files[0].path.parent
+        context.log.info(f"Nothing is delivered: {not_sent or 'as asked'}; the files are in {place}")
         return
     for delivery_id in delivery_ids:
         yield branch_of(DeliveryTask(delivery_id))
@@ -144,11 +149,11 @@ def deliver(
     context: dg.OpExecutionContext,
     task: DeliveryTask,
     plan: ReportPlan,
-    file: RenderedFile,
+    files: list[RenderedFile],
     hub: HubDatabase,
     mailer: Mailer,
 ) -> dg.Output[DeliveryOutcome]:
-    """Send the file to one delivery's recipients; a failure is this branch's own, the others go on."""
+    """Send the files to one delivery's recipients; a failure is this branch's own, the others go on."""
     with attempt.at_work(context, hub, plan.execution_id, is_branch=True) as work:
         deliverer = Deliverer(
             repository=hub.repository,
@@ -156,7 +161,7 @@ def deliver(
             logs=hub.delivery_logs,
             claim=work.claim,
             plan=plan,
-            files=(file,),
+            files=tuple(files),
             settings=mailer.settings(),
             say=context.log.info,
             check=work.heart.check,
@@ -175,17 +180,18 @@ def deliver(
 def finish_execution(
     context: dg.OpExecutionContext,
     plan: ReportPlan,
-    result: QueryResult,
-    file: RenderedFile,
+    results: list[QueryResult],
+    files: list[RenderedFile],
     outcomes: list[DeliveryOutcome],
     hub: HubDatabase,
 ) -> None:
     """Close the execution, or leave it to a retry; this op runs only when no delivery has failed."""
     with attempt.at_work(context, hub, plan.execution_id) as work:
         summary = (
-            run_metadata.of_deliveries(outcomes) | run_metadata.of_file(file) | run_metadata.of_plan(plan)
+            run_metadata.of_deliveries(outcomes) | run_metadata.of_files(files) | run_metadata.of_plan(plan)
         )
-        context.add_output_metadata({**summary, "truncated": result.truncated})
+        truncated = any(result.truncated for result in results)
+        context.add_output_metadata({**summary, "truncated": truncated})
         if any(outcome.retry_at for outcome in outcomes):
             hub.executions.wait(work.claim)
             context.log.warning("Not everybody has it: delivery_retry_sensor starts the next attempt.")
@@ -266,7 +272,8 @@ def request_of(launch: Mapping[str, Any], execution: Execution) -> ReportRequest
 def _plan_context(plan: ReportPlan) -> dict[str, Any]:
     return {
         "time_range": window_to_json(plan.window),
-        "output_format": plan.output_format,
+        "output_format": plan.formats[0],
+        "formats": list(plan.formats),
         "deliver": plan.deliver if isinstance(plan.deliver, str) else list(plan.deliver),
     }
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import click
 import pyarrow as pa
 
 from reporthub_dagster.planning import window_to_json
-from reporthub_dagster.producing import Rows, json_value
+from reporthub_dagster.producing import ReportRows, Rows, json_value
 from reporthub_dagster.reporting.records import Execution, ReportPlan
+from reporthub_dagster.storage.spool import Spool
 
 _CELL = 40
 
@@ -20,17 +21,6 @@ Receipt = dict[str, Any]
 def execution_document(execution: Execution, receipts: Sequence[Receipt] | None) -> dict[str, Any]:
     """An execution as `--json` prints it; without receipts where nobody asked for them."""
     context = execution.context
-    files = (
-        [
-            {
-                "path": execution.file_path,
-                "size": execution.file_size_bytes,
-                "sha256": context.get("file_sha256"),
-            }
-        ]
-        if execution.file_path
-        else []
-    )
     document = {
         "execution_id": execution.id,
         "run_id": context.get("dagster_run_id"),
@@ -43,11 +33,22 @@ def execution_document(execution: Execution, receipts: Sequence[Receipt] | None)
         "window": context.get("time_range"),
         "rows_returned": execution.rows_returned,
         "truncated": context.get("truncated", False),
-        "files": files,
+        "files": files_of(execution),
         "warnings": context.get("warnings", []),
         "error": execution.error_message,
     }
     return document if receipts is None else {**document, "receipts": list(receipts)}
+
+
+def files_of(execution: Execution) -> list[Mapping[str, Any]]:
+    """The files of an execution; of one that an earlier release ran, the one that its columns name."""
+    files = execution.context.get("files")
+    if isinstance(files, list):
+        return files
+    if not execution.file_path:
+        return []
+    sha256 = execution.context.get("file_sha256")
+    return [{"path": execution.file_path, "size": execution.file_size_bytes, "sha256": sha256}]
 
 
 def print_execution(execution: Execution, receipts: Sequence[Receipt]) -> None:
@@ -59,8 +60,8 @@ def print_execution(execution: Execution, receipts: Sequence[Receipt]) -> None:
     if execution.rows_returned is not None:
         cut = " (cut at max_rows)" if execution.context.get("truncated") else ""
         click.echo(f"rows       {execution.rows_returned:,}{cut}")
-    if execution.file_path:
-        click.echo(f"file       {execution.file_path} ({execution.file_size_bytes:,} bytes)")
+    for file in files_of(execution):
+        click.echo(f"file       {file['path']} ({file['size']:,} bytes)")
     for receipt in receipts:
         later = f"; next attempt {receipt['next_attempt_at']}" if receipt["next_attempt_at"] else ""
         click.echo(f"{receipt['state']:<10} {receipt['recipient']}: {receipt['detail']}{later}")
@@ -87,22 +88,24 @@ def print_executions(executions: Iterable[Execution]) -> None:
     _print_table(lines)
 
 
-def preview_document(plan: ReportPlan, rows: Rows, table: pa.Table) -> dict[str, Any]:
-    """A preview as `--json` prints it; values that JSON has no type for are text."""
+def preview_document(plan: ReportPlan, report: ReportRows, limit: int) -> dict[str, Any]:
+    """A preview as `--json` prints it; values that JSON has no type for are text.
+
+    The first query stands at the top, as that of a report of one, and all of them in `queries`.
+    """
+    queries = [_query_document(rows, limit) for rows in report.queries]
     return {
         "config_id": plan.config_id,
         "report_name": plan.report_name,
         "window": window_to_json(plan.window),
-        "sql": rows.sql,
-        "parameters": dict(rows.binds),
-        "columns": [{"name": column.name, "type": column.type} for column in rows.result.columns],
-        "rows": [[json_value(value) for value in row] for row in _rows_of(table)],
-        "more_rows": rows.result.truncated,
-        "warnings": [*plan.warnings, *rows.result.warnings],
+        "formats": list(plan.formats),
+        **{key: value for key, value in queries[0].items() if key != "name"},
+        "queries": queries,
+        "warnings": [*plan.warnings, *report.warnings],
     }
 
 
-def print_preview(plan: ReportPlan, rows: Rows, table: pa.Table) -> None:
+def print_preview(plan: ReportPlan, report: ReportRows, limit: int) -> None:
     """A preview for a person."""
     window = window_to_json(plan.window)
     click.echo(f"report   {plan.report_name} (report_configs {plan.config_id})")
@@ -110,6 +113,29 @@ def print_preview(plan: ReportPlan, rows: Rows, table: pa.Table) -> None:
         f"window   {window['start_datetime']} to {window['end_datetime']} {window['timezone']} "
         f"({window['calculation_method']})"
     )
+    click.echo(f"formats  {', '.join(plan.formats)}")
+    for rows in report.queries:
+        _print_rows(rows, limit)
+    for warning in (*plan.warnings, *report.warnings):
+        click.echo(f"warning: {warning}", err=True)
+
+
+def _query_document(rows: Rows, limit: int) -> dict[str, Any]:
+    table = Spool.open(rows.result.spool).head(limit)
+    return {
+        "name": rows.result.name,
+        "sql": rows.sql,
+        "parameters": dict(rows.binds),
+        "columns": [{"name": column.name, "type": column.type} for column in rows.result.columns],
+        "rows": [[json_value(value) for value in row] for row in _rows_of(table)],
+        "more_rows": rows.result.truncated,
+    }
+
+
+def _print_rows(rows: Rows, limit: int) -> None:
+    table = Spool.open(rows.result.spool).head(limit)
+    if rows.result.name:
+        click.echo(f"\nquery    {rows.result.name}")
     click.echo(f"\n{rows.sql}\n")
     for name, value in rows.binds.items():
         click.echo(f"  :{name} = {value!r}")
@@ -126,8 +152,6 @@ def print_preview(plan: ReportPlan, rows: Rows, table: pa.Table) -> None:
     )
     more = "; there are more" if rows.result.truncated else ""
     click.echo(f"\n{table.num_rows} rows{more}", err=True)
-    for warning in (*plan.warnings, *rows.result.warnings):
-        click.echo(f"warning: {warning}", err=True)
 
 
 def _rows_of(table: pa.Table) -> Iterable[tuple[Any, ...]]:

@@ -14,6 +14,7 @@ from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.destinations.base import Destination, DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
+from reporthub_dagster.renderers.base import Renderer
 from reporthub_dagster.renderers.options import read_options
 from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
@@ -90,7 +91,6 @@ def plan_report(
     """
     config = active_config(repository, request.config_id)
     active_source(repository, config)
-    RENDERERS.get(config.output_format, row=config.id)
     schedule = _schedule_of(repository, request)
     window = request.window or _window(request, schedule, now, default_timezone)
     plan = make_plan(
@@ -102,6 +102,7 @@ def plan_report(
         deliver=request.deliver,
         executed_by=request.executed_by,
     )
+    renderers_of(plan)
     with located("report_configs", config.id):
         read_options(plan.parameters.get("format") or {})
     for recipient in request.deliver if isinstance(request.deliver, tuple) else ():
@@ -139,6 +140,19 @@ def connector_for(source: DataSource) -> Connector:
         ConfigurationError: There is none of its kind, or its row is broken.
     """
     return CONNECTORS.get(source.kind, row=source.id)(source)
+
+
+def renderers_of(plan: ReportPlan) -> tuple[type[Renderer], ...]:
+    """The renderers of a plan's formats, in their order.
+
+    Raises:
+        ConfigurationError: There is none of a format; names it.
+    """
+    listed = plan.parameters.get("formats") is not None
+    return tuple(
+        RENDERERS.get(name, row=plan.config_id, column=f"parameters.formats[{number}]" if listed else None)
+        for number, name in enumerate(plan.formats)
+    )
 
 
 def destination_for(delivery: Delivery, settings: DestinationSettings) -> Destination:

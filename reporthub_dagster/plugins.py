@@ -45,8 +45,13 @@ class Registry(Generic[T]):
         """Every kind there is."""
         return tuple(self._entries)
 
-    def get(self, kind: str, *, row: int | str | None = None) -> type[T]:
+    def get(self, kind: str, *, row: int | str | None = None, column: str | None = None) -> type[T]:
         """The class of a kind, imported now if it was not yet.
+
+        Args:
+            kind: The word for it.
+            row: The row that names it, for messages.
+            column: Where in the row, when it is not the family's own column.
 
         Raises:
             ConfigurationError: There is no such kind, or its extra is not installed.
@@ -57,7 +62,7 @@ class Registry(Generic[T]):
                 f"there is no {self._family} of this kind",
                 table=self._table,
                 row=row,
-                column=self._column,
+                column=column or self._column,
                 value=kind,
                 valid=f"valid: {', '.join(self._entries)}",
             )
@@ -71,7 +76,7 @@ class Registry(Generic[T]):
                 f"the {self._family} {kind!r} needs the package {missing.name!r}",
                 table=self._table,
                 row=row,
-                column=self._column,
+                column=column or self._column,
                 valid=f"install it with: pip install 'reporthub-dagster[{entry.extra}]'",
             ) from None
         return found

@@ -1,24 +1,20 @@
-"""From a plan to rows to a file: the query into the spool, the spool into the report's format."""
+"""From a plan to rows: every query of a report into a spool, each once."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
-from zoneinfo import ZoneInfo
 
-from reporthub_dagster.connectors.base import Progress, QueryLimits
+from reporthub_dagster.connectors.base import Connector, Progress, QueryLimits
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.planning import active_config, active_source, connector_for, located
-from reporthub_dagster.renderers.base import RenderRequest, Section
-from reporthub_dagster.renderers.registry import RENDERERS
-from reporthub_dagster.reporting.file_name import FileName, safe_file_name
-from reporthub_dagster.reporting.plan import prepare_query, visible_columns
-from reporthub_dagster.reporting.records import DataSource, QueryResult, RenderedFile, ReportPlan
-from reporthub_dagster.reporting.template_values import texts_of
+from reporthub_dagster.reporting.bound_query import BoundQuery
+from reporthub_dagster.reporting.plan import prepare_query
+from reporthub_dagster.reporting.records import DataSource, QueryResult, ReportPlan, ReportQuery
 from reporthub_dagster.storage.execution_folder import ExecutionFolder, SavedResult
-from reporthub_dagster.storage.spool import Spool
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,21 +28,48 @@ class Rows:
         reused: True when an earlier attempt had read them.
     """
 
-    source: DataSource
     result: QueryResult
     template: str
     sql: str
     binds: Mapping[str, Any]
     reused: bool
 
+
+@dataclass(frozen=True, slots=True)
+class ReportRows:
+    """The finished queries of a report, in their order, all of one data source."""
+
+    source: DataSource
+    queries: tuple[Rows, ...]
+
+    @property
+    def results(self) -> list[QueryResult]:
+        """What is known about the rows of each query."""
+        return [rows.result for rows in self.queries]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the connector tolerated, each once."""
+        return tuple(dict.fromkeys(warning for result in self.results for warning in result.warnings))
+
     def context(self) -> dict[str, Any]:
-        """What `execution_context` keeps of it."""
+        """What `execution_context` keeps of them; of several queries the texts stand one below the other."""
         return {
-            "original_query": self.template,
-            "final_query": self.sql,
-            "variables_used": dict(self.binds),
+            "original_query": _one_text([(rows.result.name, rows.template) for rows in self.queries]),
+            "final_query": _one_text([(rows.result.name, rows.sql) for rows in self.queries]),
+            "variables_used": {name: value for rows in self.queries for name, value in rows.binds.items()},
             "datasource_type": self.source.kind,
-            "truncated": self.result.truncated,
+            "truncated": any(result.truncated for result in self.results),
+            "queries": [
+                {
+                    "name": rows.result.name,
+                    "rows": rows.result.row_count,
+                    "truncated": rows.result.truncated,
+                    "query_ms": rows.result.query_ms,
+                    "variables_used": dict(rows.binds),
+                }
+                for rows in self.queries
+            ],
         }
 
 
@@ -57,76 +80,62 @@ def read_rows(
     on_progress: Progress,
     *,
     longest_seconds: float = math.inf,
-) -> Rows:
-    """Stream the query's rows into the execution's spool, unless an earlier attempt has.
+) -> ReportRows:
+    """Stream the rows of every query into its spool, unless an earlier attempt has.
 
-    Rows of another query than today's are read again: a person has changed the row in between.
+    Rows of another query than today's are read again: a person has changed the row in between. The queries
+    run one after the other; `max_rows` holds for each, `timeout_seconds` for all that run now together.
 
     Args:
         plan: The execution's plan.
         repository: For the report's data source.
         folder: The execution's folder.
-        on_progress: Receives the rows so far.
+        on_progress: Receives the rows so far of the query that runs.
         longest_seconds: The operator's own limit for any query.
 
     Raises:
-        ConfigurationError: The data source or the query's row is wrong.
+        ConfigurationError: The data source or a query is wrong; none has run then.
         TransientError, PermanentError: The server refused or failed.
         OSError: The output folder cannot be written.
     """
     source = active_source(repository, active_config(repository, plan.config_id))
     folder.create()
     connector = connector_for(source)
-    query = prepare_query(plan, connector.dialect)
-    sql, binds = query.text("named"), {name: json_value(value) for name, value in query.values.items()}
-    saved = folder.load_result()
-    if saved is not None and (saved.sql, saved.binds) == (sql, binds):
-        return Rows(source, saved.result, plan.query, sql, binds, reused=True)
+    bound = [prepare_query(plan, query, connector.dialect) for query in plan.queries]
     limits = QueryLimits(min(plan.timeout_seconds, longest_seconds), plan.max_rows)
-    with located("report_configs", plan.config_id, "report_query"):
-        result = connector.spool(query, folder.spool, limits, on_progress)
-    folder.save_result(SavedResult(result, sql, binds))
-    return Rows(source, result, plan.query, sql, binds, reused=False)
+    started = time.monotonic()
+    read: list[Rows] = []
+    for position, query in enumerate(bound):
+        left = replace(limits, spent_seconds=time.monotonic() - started)
+        spooling = _Spooling(plan, plan.queries[position], query, position)
+        read.append(spooling.rows(connector, folder, left, on_progress))
+    return ReportRows(source, tuple(read))
 
 
-def write_file(plan: ReportPlan, result: QueryResult, folder: ExecutionFolder) -> RenderedFile:
-    """Write the report's file from the spool, whole or not at all.
+@dataclass(frozen=True, slots=True)
+class _Spooling:
+    """One query on its way into its spool."""
 
-    Raises:
-        ConfigurationError: The format or one of its options is wrong.
-        PermanentError: The rows cannot be shown in this format.
-        OSError: The output folder cannot be written.
-    """
-    renderer = RENDERERS.get(plan.output_format, row=plan.config_id)()
-    folder.create()
-    name = file_name_of(plan)
-    columns, unknown = visible_columns(plan, [column.name for column in result.columns])
-    section = Section("", Spool.open(result.spool), columns, result.truncated, plan.query)
-    request = RenderRequest(
-        title=plan.report_name,
-        window=plan.window,
-        sections=(section,),
-        options=plan.parameters.get("format") or {},
-    )
-    with located("report_configs", plan.config_id):
-        file = renderer.render(request, folder.files / name.name)
-    return replace(file, warnings=(*name.warnings, *unknown, *file.warnings))
+    plan: ReportPlan
+    query: ReportQuery
+    bound: BoundQuery
+    position: int
 
-
-def file_name_of(plan: ReportPlan) -> FileName:
-    """The name of the report's file.
-
-    Raises:
-        ConfigurationError: The format is not known.
-    """
-    return safe_file_name(
-        plan.file_name,
-        extension=RENDERERS.get(plan.output_format, row=plan.config_id).extension,
-        report_name=plan.report_name,
-        execution_id=plan.execution_id,
-        variables=texts_of(plan.variables),
-        moment=plan.window.as_of.astimezone(ZoneInfo(plan.window.timezone)),
-    )
+    def rows(
+        self, connector: Connector, folder: ExecutionFolder, limits: QueryLimits, on_progress: Progress
+    ) -> Rows:
+        sql = self.bound.text("named")
+        binds = {name: json_value(value) for name, value in self.bound.values.items()}
+        saved = folder.load_result(self.position)
+        if saved is not None and (saved.sql, saved.binds) == (sql, binds):
+            result = replace(saved.result, name=self.query.name)
+            return Rows(result, self.query.sql, sql, binds, reused=True)
+        folder.forget_result(self.position)
+        with located("report_configs", self.plan.config_id, self.query.place):
+            spooled = connector.spool(self.bound, folder.spool(self.position), limits, on_progress)
+        result = replace(spooled, name=self.query.name)
+        folder.save_result(SavedResult(result, sql, binds), self.position)
+        return Rows(result, self.query.sql, sql, binds, reused=False)
 
 
 def json_value(value: Any) -> Any:
@@ -140,3 +149,10 @@ def json_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (str, int, float, bool)) else str(value)
+
+
+def _one_text(queries: Sequence[tuple[str, str]]) -> str:
+    """Texts under the names of their queries; one without a name stands as it is."""
+    if [name for name, _ in queries] == [""]:
+        return queries[0][1]
+    return "\n\n".join(f"-- {name}\n{sql}" for name, sql in queries)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import file_digest
 
 from reporthub_dagster.db.deliveries import Entry
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
+from reporthub_dagster.storage.manifest import read_manifest
 
 
 @dataclass(frozen=True, slots=True)
 class Archive:
     """What an earlier run of an execution made."""
 
-    files: tuple[RenderedFile, ...]
-    result: QueryResult
+    files: list[RenderedFile]
+    results: list[QueryResult]
 
 
 def open_archive(execution: Execution, folder: ExecutionFolder) -> Archive:
@@ -26,21 +26,14 @@ def open_archive(execution: Execution, folder: ExecutionFolder) -> Archive:
     Raises:
         PermanentError: They are gone, or they are not what was rendered; says how to make them anew.
     """
-    cure = f"run the report again: reporthub run {execution.config_id}"
-    files, saved = folder.load_files(), folder.load_result()
-    if not files or saved is None:
+    try:
+        files = read_manifest(folder)
+    except PermanentError as error:
         raise PermanentError(
-            f"the folder of execution {execution.id} holds no files to deliver, they were removed or never "
-            f"made ({folder.path}): {cure}"
-        )
-    for file in files:
-        if not file.path.exists():
-            raise PermanentError(f"{file.path} is gone: {cure}")
-        with file.path.open("rb") as source:
-            digest = file_digest(source, "sha256").hexdigest()
-        if digest != file.sha256:
-            raise PermanentError(f"{file.path} is not what was rendered any more: {cure}")
-    return Archive(files, saved.result)
+            f"nothing of execution {execution.id} can be delivered again: {error}: "
+            f"reporthub run {execution.config_id}"
+        ) from None
+    return Archive(list(files), [saved.result for saved in folder.load_results()])
 
 
 def require_missing(entries: Sequence[Entry], recipient: str) -> None:

@@ -23,8 +23,8 @@ _NO_LAUNCH = {"start": "", "end": "", "parameters": {}, "deliver": "all"}
 @dg.op(
     out={
         "plan": dg.Out(ReportPlan, is_required=False),
-        "result": dg.Out(QueryResult, is_required=False),
-        "file": dg.Out(RenderedFile, is_required=False),
+        "results": dg.Out(list[QueryResult], is_required=False),
+        "files": dg.Out(list[RenderedFile], is_required=False),
         "task": dg.DynamicOut(DeliveryTask),
     }
 )
@@ -74,8 +74,8 @@ def open_redelivery(
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
         _require_delivery(config, delivery_ids)
     yield dg.Output(plan, "plan", metadata=run_metadata.of_plan(plan))
-    yield dg.Output(archive.result, "result")
-    yield dg.Output(archive.files[0], "file", metadata=run_metadata.of_file(archive.files[0]))
+    yield dg.Output(archive.results, "results")
+    yield dg.Output(archive.files, "files", metadata=run_metadata.of_files(archive.files))
     for delivery_id in delivery_ids if plan.deliver != "none" else ():
         yield ops.branch_of(_task(config, delivery_id), "task")
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from reporthub_dagster.delivering import DeliveryOutcome
-from reporthub_dagster.producing import Rows
-from reporthub_dagster.reporting.records import QueryResult, RenderedFile, ReportPlan, TimeWindow
+from reporthub_dagster.producing import ReportRows, Rows
+from reporthub_dagster.reporting.records import (
+    QueryResult,
+    RenderedFile,
+    ReportPlan,
+    TimeWindow,
+    total_rows,
+)
 from reporthub_dagster.storage.spool import Spool
 
 PREVIEW_ROWS = 20
@@ -32,29 +38,53 @@ def of_plan(plan: ReportPlan) -> Metadata:
     }
 
 
-def of_rows(rows: Rows) -> Metadata:
-    """The query as it ran, how many rows came, and the first of them."""
-    result = rows.result
+def of_rows(report: ReportRows) -> Metadata:
+    """The queries as they ran, how many rows came, and the first of them."""
+    results = report.results
     return {
-        "sql": dg.MetadataValue.md(sql_markdown(rows.sql, rows.binds)),
-        "dagster/row_count": result.row_count,
-        "truncated": result.truncated,
-        "query_ms": result.query_ms,
-        "columns": dg.MetadataValue.md("\n".join(f"- `{c.name}` {c.type}" for c in result.columns)),
-        "preview": preview(result),
-        **of_warnings(result.warnings),
+        "sql": dg.MetadataValue.md("\n\n".join(_sql_of(rows) for rows in report.queries)),
+        "dagster/row_count": sum(result.row_count for result in results),
+        "truncated": any(result.truncated for result in results),
+        "query_ms": sum(result.query_ms for result in results),
+        **{_key("columns", result.name): _columns_of(result) for result in results},
+        **{_key("preview", result.name): preview(result) for result in results},
+        **of_warnings(report.warnings),
     }
 
 
-def of_file(file: RenderedFile) -> Metadata:
-    """Where the file is and how to recognise it."""
+def lines_of_rows(report: ReportRows) -> Iterator[str]:
+    """A sentence for each query."""
+    for rows in report.queries:
+        origin = "an earlier attempt had read them" if rows.reused else f"{rows.result.query_ms:,} ms"
+        place = f"{rows.result.name}: " if rows.result.name else ""
+        yield f"{place}{rows.result.row_count:,} rows from {report.source.name} ({origin})"
+
+
+def of_files(files: Sequence[RenderedFile]) -> Metadata:
+    """Where the files are and how to recognise them."""
+    first = files[0]
+    records = [
+        dg.TableRecord(
+            {
+                "name": file.name,
+                "format": file.format,
+                "rows": file.row_count,
+                "truncated": file.truncated,
+                "size_bytes": file.size,
+                "sha256": file.sha256,
+                "path": str(file.path),
+            }
+        )
+        for file in files
+    ]
     return {
-        "file": dg.MetadataValue.path(str(file.path)),
-        "name": file.name,
-        "size_bytes": file.size,
-        "sha256": file.sha256,
-        "dagster/row_count": file.row_count,
-        **of_warnings(file.warnings),
+        "file": dg.MetadataValue.path(str(first.path)),
+        "name": ", ".join(file.name for file in files),
+        "size_bytes": sum(file.size for file in files),
+        "sha256": first.sha256,
+        "dagster/row_count": total_rows(files),
+        "files": dg.MetadataValue.table(records, schema=_FILE_SCHEMA),
+        **of_warnings(warning for file in files for warning in file.warnings),
     }
 
 
@@ -98,9 +128,33 @@ def preview(result: QueryResult) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
 
 
+_FILE_SCHEMA = dg.TableSchema(
+    [
+        dg.TableColumn("name"),
+        dg.TableColumn("format"),
+        dg.TableColumn("rows", "int"),
+        dg.TableColumn("truncated", "bool"),
+        dg.TableColumn("size_bytes", "int"),
+        dg.TableColumn("sha256"),
+        dg.TableColumn("path"),
+    ]
+)
 _RECEIPT_SCHEMA = dg.TableSchema(
     [dg.TableColumn(name) for name in ("delivery", "method", "recipient", "state", "detail")]
 )
+
+
+def _sql_of(rows: Rows) -> str:
+    heading = f"**{rows.result.name}**\n\n" if rows.result.name else ""
+    return heading + sql_markdown(rows.sql, rows.binds)
+
+
+def _columns_of(result: QueryResult) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md("\n".join(f"- `{column.name}` {column.type}" for column in result.columns))
+
+
+def _key(word: str, name: str) -> str:
+    return f"{word}: {name}" if name else word
 
 
 def _receipt_lines(outcome: DeliveryOutcome) -> Iterable[Mapping[str, str]]:

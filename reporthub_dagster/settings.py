@@ -170,3 +170,25 @@ class Settings(BaseModel):
     def dagster_home(self) -> Path:
         """Folder of the embedded Dagster instance."""
         return (self.home / "dagster").absolute()
+
+
+def secret_of(variable: str, environment: Mapping[str, str] = os.environ) -> str:
+    """A secret that a row names by the environment variable that holds it.
+
+    Raises:
+        ConfigurationError: It is not set, or it is one of ReportHub's own settings.
+    """
+    if variable in {field.alias for field in Settings.model_fields.values()}:
+        raise ConfigurationError(
+            "this variable is a setting of ReportHub",
+            value=variable,
+            valid="give it one of its own",
+        )
+    value = environment.get(variable, "")
+    if not value:
+        raise ConfigurationError(
+            "the environment variable is not set",
+            value=variable,
+            valid="set it where reports run",
+        )
+    return value

@@ -16,7 +16,8 @@ from reporthub_dagster.db.session import Hub
 from reporthub_dagster.delivering import Deliverer, DeliveryOutcome, DeliveryTask
 from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.planning import ReportRequest, plan_report
-from reporthub_dagster.producing import read_rows, write_file
+from reporthub_dagster.producing import read_rows
+from reporthub_dagster.rendering import write_files
 from reporthub_dagster.reporting.records import ReportPlan
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
@@ -49,10 +50,8 @@ class Prepared:
             destinations=self.settings,
         )
         folder = ExecutionFolder(home / "output" / "e")
-        if not folder.load_files():
-            rows = read_rows(self.plan, self.repository, folder, lambda _: None)
-            folder.save_files([write_file(self.plan, rows.result, folder)])
-        self.files = folder.load_files()
+        rows = read_rows(self.plan, self.repository, folder, lambda _: None)
+        self.files = write_files(self.plan, rows.results, folder)
 
     def take_over(self, after: Claim | None, run_id: str) -> Claim:
         """A claim of another run."""

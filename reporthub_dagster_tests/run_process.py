@@ -24,7 +24,7 @@ from reporthub_dagster.instance import report_job
 BEAT_SECONDS = 0.1
 LEASE_SECONDS = 3.0
 PLACES = {
-    "render": ("reporthub_dagster.ops.write_file", 1),
+    "render": ("reporthub_dagster.ops.write_files", 1),
     "between": ("reporthub_dagster.attempt.held_claim", 2),
     "deliver": ("reporthub_dagster.delivering.parcel_variables", 1),
 }

@@ -6,7 +6,7 @@ Every write of an outcome is fenced: it happens only while the caller's claim is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -201,18 +201,23 @@ class Executions:
             present = context_of(connection, claim.execution_id).get("warnings", [])
             _write(connection, claim, {}, {"warnings": list(dict.fromkeys([*present, *warnings]))})
 
-    def query_done(self, claim: Claim, result: QueryResult, context: Mapping[str, Any]) -> None:
-        """Record rows and time of the query.
+    def query_done(self, claim: Claim, results: Sequence[QueryResult], context: Mapping[str, Any]) -> None:
+        """Record rows and time of the queries: the sum of both.
 
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
-        values = {"query_execution_time_ms": result.query_ms, "rows_returned": result.row_count}
+        values = {
+            "query_execution_time_ms": sum(result.query_ms for result in results),
+            "rows_returned": sum(result.row_count for result in results),
+        }
         with self._hub.begin() as connection:
             _write(connection, claim, values, context)
 
-    def file_done(self, claim: Claim, file: RenderedFile, plan: ReportPlan) -> None:
-        """Record the file, and with it that the schedule's window is done: `last_run_at` moves forward.
+    def files_done(self, claim: Claim, files: Sequence[RenderedFile], plan: ReportPlan) -> None:
+        """Record the files, and with them that the schedule's window is done: `last_run_at` moves forward.
+
+        The columns hold path and size of the first file, `execution_context.files` those of all.
 
         A window that a person gave (`explicit`), or a file that not everybody shall get, leaves the schedule
         as it is: its next run still covers those rows.
@@ -220,9 +225,11 @@ class Executions:
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
-        values = {"file_generated_path": str(file.path), "file_size_bytes": file.size}
+        first = files[0]
+        values = {"file_generated_path": str(first.path), "file_size_bytes": first.size}
+        context = {"file_sha256": first.sha256, "files": [_file(file) for file in files]}
         with self._hub.begin() as connection:
-            _write(connection, claim, values, {"file_sha256": file.sha256})
+            _write(connection, claim, values, context)
             is_regular = plan.window.method != "explicit" and plan.deliver == "all"
             if plan.schedule_id is not None and is_regular:
                 _advance(connection, plan.schedule_id, rows.to_wall(plan.window.end, self._hub.zone))
@@ -316,6 +323,20 @@ def _write(
     fence = exists().where(*fence_of(claim))
     if connection.execute(update(ReportExecution).where(row, fence).values(changed)).rowcount != 1:
         raise lost(claim)
+
+
+def _file(file: RenderedFile) -> dict[str, Any]:
+    """A file as `execution_context.files` has it."""
+    return {
+        "path": str(file.path),
+        "name": file.name,
+        "format": file.format,
+        "media_type": file.media_type,
+        "size": file.size,
+        "sha256": file.sha256,
+        "row_count": file.row_count,
+        "truncated": file.truncated,
+    }
 
 
 def fence_of(claim: Claim) -> tuple[ColumnElement[bool], ...]:

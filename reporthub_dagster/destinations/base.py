@@ -12,7 +12,13 @@ from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
 from reporthub_dagster.reporting.host_keys import HostKeys
 from reporthub_dagster.reporting.identity import delivery_identity
-from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, ReceiptState, RenderedFile
+from reporthub_dagster.reporting.records import (
+    Delivery,
+    DeliveryReceipt,
+    ReceiptState,
+    RenderedFile,
+    total_rows,
+)
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options
 from reporthub_dagster.reporting.text_template import fill
 
@@ -157,7 +163,7 @@ class Destination(ABC):
             self.delivery.name,
             names[0] if names else "",
             ", ".join(names),
-            str(max((file.row_count for file in parcel.files), default=0)),
+            str(total_rows(parcel.files)),
         )
         return {**dict(zip(PARCEL_VARIABLES, own, strict=True)), **parcel.variables}
 

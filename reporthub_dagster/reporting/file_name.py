@@ -38,6 +38,7 @@ def safe_file_name(
     execution_id: str,
     variables: Mapping[str, str],
     moment: datetime,
+    part: str = "",
     taken: Collection[str] = (),
 ) -> FileName:
     """Make the name of one file of an execution.
@@ -51,6 +52,7 @@ def safe_file_name(
         variables: The time variables and all others, as text. What this module defines itself wins: `date` is
             `20250131`, `time` is `080000`, `datetime` is `20250131_080000`.
         moment: What the report speaks for, in its own zone.
+        part: What part of the report it is, added to the name; empty for the whole.
         taken: Names that the execution already has; a number is added to differ from them in more than case.
 
     Returns:
@@ -72,6 +74,9 @@ def safe_file_name(
         text = filled.text
         warnings = tuple(f"the file name keeps {{{name}}}: no such variable" for name in filled.unknown)
     stem = _safe_stem(text.strip(), extension) or _safe_stem(report_name, extension) or _FALLBACK
+    if part:
+        ending = f"_{_safe_stem(part, '') or 'part'}"
+        stem = _cut(stem, MAX_BYTES - len(f"{ending}_999.{extension}".encode())) + ending
     return FileName(_free(stem, extension, {_key(name) for name in taken}), warnings)
 
 
@@ -87,7 +92,7 @@ def moment_variables(moment: datetime) -> dict[str, str]:
 def _safe_stem(text: str, extension: str) -> str:
     text = unicodedata.normalize("NFC", text)
     text = "".join(_safe(character) for character in _SEPARATORS.sub("_", text))
-    if text.lower().endswith(f".{extension.lower()}"):
+    if extension and text.lower().endswith(f".{extension.lower()}"):
         text = text[: -len(extension) - 1]
     text = text.strip(". ")
     return f"_{text}" if _RESERVED.fullmatch(text.partition(".")[0]) else text

@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.filters import apply_conditions, filter_variables
-from reporthub_dagster.reporting.records import ReportConfig, ReportPlan, TemplateValue, TimeWindow
+from reporthub_dagster.reporting.records import (
+    ReportConfig,
+    ReportPlan,
+    ReportQuery,
+    TemplateValue,
+    TimeWindow,
+)
+from reporthub_dagster.reporting.report_parameters import RESERVED_PARAMETERS, ReportParameters
 from reporthub_dagster.reporting.sql_gate import require_one_select
 from reporthub_dagster.reporting.sql_template import bind_template
 from reporthub_dagster.reporting.template_values import fill_value, names_in
 from reporthub_dagster.reporting.time_window import template_variables
-
-RESERVED_PARAMETERS = frozenset(
-    {
-        "date_field",
-        "filters",
-        "display_columns",
-        "filename_template",
-        "format",
-        "formats",
-        "queries",
-        "schedule",
-        "sources",
-        "script",
-        "send_if",
-        "notify",
-        "link",
-        "compress",
-    }
-)
-"""Keys of `report_configs.parameters` with a meaning of their own; every other key is a default value."""
 
 
 def make_plan(
@@ -61,72 +49,84 @@ def make_plan(
         executed_by: Who asked for it.
 
     Raises:
-        ConfigurationError: `parameters` has a malformed `filters`, `display_columns` and the like.
+        ConfigurationError: `parameters` has a malformed `filters`, `queries` and the like.
     """
-    read = _Parameters(config)
+    read = ReportParameters(config)
     read.options("format")
-    filters = read.filters()
     return ReportPlan(
         execution_id=execution_id,
         config_id=config.id,
         schedule_id=schedule_id,
         datasource_id=config.datasource_id,
         report_name=config.name,
-        query=config.query,
-        output_format=config.output_format,
+        queries=read.queries(),
+        formats=read.formats(),
         file_name=read.text("filename_template") or config.file_name or "",
         window=window,
-        variables=_variables(config.parameters, filters, template_variables(window), overrides),
-        date_field=read.text("date_field") or None,
-        filters=filters,
-        display_columns=read.display_columns(),
+        variables=_variables(config.parameters, read.filters(), template_variables(window), overrides),
         parameters=config.parameters,
         timeout_seconds=config.timeout_seconds,
         max_rows=config.max_rows,
         deliver=deliver,
         executed_by=executed_by,
+        compress=read.compression(),
     )
 
 
-def prepare_query(plan: ReportPlan, dialect: str) -> BoundQuery:
-    """The query of a plan as the data source gets it: values bound, one SELECT, conditions put in.
+def prepare_query(plan: ReportPlan, query: ReportQuery, dialect: str) -> BoundQuery:
+    """A query of a plan as the data source gets it: values bound, one SELECT, conditions put in.
 
     Raises:
         ConfigurationError: What a person must change in `report_query` or `parameters`.
     """
     try:
-        query = bind_template(plan.query, plan.variables, dialect)
-        require_one_select(query.text("named"), dialect)
+        bound = bind_template(query.sql, plan.variables, dialect)
+        require_one_select(bound.text("named"), dialect)
         return apply_conditions(
-            query,
+            bound,
             dialect=dialect,
             window=plan.window,
-            date_field=plan.date_field,
-            filters=plan.filters,
+            date_field=query.date_field,
+            filters=query.filters,
             values=plan.variables,
         )
     except ConfigurationError as error:
-        raise error.located(table="report_configs", row=plan.config_id, column="report_query") from None
+        raise _placed(error, query).located(
+            table="report_configs", row=plan.config_id, column=query.place
+        ) from None
 
 
-def visible_columns(plan: ReportPlan, available: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns that the file shows, in their order, and warnings.
+def visible_columns(
+    wanted: Sequence[str], available: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The columns that a file shows, in their order, and those of `wanted` that are unknown.
 
     Names match as written, otherwise without regard to case when only one column then matches. Unknown names
     are left out; when none is known, all columns are shown.
     """
     found: dict[str, None] = {}
     unknown: list[str] = []
-    for name in plan.display_columns:
+    for name in wanted:
         column = _match(name, available)
         if column is None:
             unknown.append(name)
         else:
             found[column] = None
-    warnings = [f"display_columns: the result has no column {name}" for name in unknown]
-    if plan.display_columns and not found:
-        warnings.append("display_columns: none of its columns is known, so all are shown")
-    return tuple(found or available), tuple(warnings)
+    return tuple(found or available), tuple(unknown)
+
+
+def _placed(error: ConfigurationError, query: ReportQuery) -> ConfigurationError:
+    """The error of a condition, where it belongs to one of several queries, says to which."""
+    if not query.name or error.column is None:
+        return error
+    key = re.match(r"parameters\.(\w+)", error.column)
+    own = query.own.get(key[1]) if key else None
+    return ConfigurationError(
+        error.problem if own else f"in the query {query.name!r}: {error.problem}",
+        column=error.column.replace(key[0], own, 1) if key and own else error.column,
+        value=error.value,
+        valid=error.valid if own else f"{error.valid}, or give that query one of its own, null for none",
+    )
 
 
 def _variables(
@@ -151,62 +151,3 @@ def _match(name: str, available: Sequence[str]) -> str | None:
         return name
     alike = [column for column in available if column.casefold() == name.casefold()]
     return alike[0] if len(alike) == 1 else None
-
-
-class _Parameters:
-    """`report_configs.parameters`, its shapes checked."""
-
-    def __init__(self, config: ReportConfig) -> None:
-        self.config = config
-
-    def text(self, key: str) -> str:
-        value = self.config.parameters.get(key)
-        if value is None:
-            return ""
-        if not isinstance(value, str):
-            raise self._malformed(key, value, "not a text", "give one text")
-        return value.strip()
-
-    def options(self, key: str) -> Mapping[str, Any]:
-        value = self.config.parameters.get(key)
-        if value is None:
-            return {}
-        if not isinstance(value, Mapping):
-            raise self._malformed(key, value, "not an object", "give an object of options")
-        return value
-
-    def filters(self) -> tuple[Mapping[str, Any], ...]:
-        items = self._list("filters", "give a list of objects with field, operator, type and value")
-        for number, item in enumerate(items):
-            if not isinstance(item, Mapping):
-                raise self._malformed(
-                    f"filters[{number}]", item, "not an object", "give field, operator, type and value"
-                )
-        return tuple(items)
-
-    def display_columns(self) -> tuple[str, ...]:
-        items = self._list("display_columns", "give a list of column names")
-        for number, item in enumerate(items):
-            if not isinstance(item, str):
-                raise self._malformed(
-                    f"display_columns[{number}]", item, "not a text", "give a column's name"
-                )
-        return tuple(items)
-
-    def _list(self, key: str, valid: str) -> list[Any]:
-        value = self.config.parameters.get(key)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise self._malformed(key, value, "not a list", valid)
-        return value
-
-    def _malformed(self, key: str, value: object, problem: str, valid: str) -> ConfigurationError:
-        return ConfigurationError(
-            problem,
-            table="report_configs",
-            row=self.config.id,
-            column=f"parameters.{key}",
-            value=value,
-            valid=valid,
-        )

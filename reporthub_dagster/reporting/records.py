@@ -7,7 +7,8 @@ pass between ops; `ReportPlan` and everything else that does holds ids only.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, Literal
 CalculationMethod = Literal["explicit", "last_run_at", "cron_detection", "default_daily"]
 Granularity = Literal["hourly", "daily", "weekly", "monthly"]
 ExecutionStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
+CompressionMethod = Literal["gzip", "zip"]
 ReceiptState = Literal["sent", "refused", "retry", "unknown"]
 TemplateValue = Any
 """A scalar (str, int, float, bool, Decimal, date, datetime, time, UUID, None) or a list of them."""
@@ -129,13 +131,48 @@ class Execution:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportQuery:
+    """One query of a report, the rows of one sheet.
+
+    Attributes:
+        name: The sheet's name; empty for a report of one query.
+        sql: The template as its row has it.
+        place: Where it is configured: `report_query`, `parameters.queries.Totals`.
+        date_field: Column that the window restricts.
+        filters: Conditions, their values still templates.
+        display_columns: Columns that files show, in this order; none: all.
+        own: Which of these three are the query's own, and not the report's: key → its place.
+    """
+
+    name: str
+    sql: str = field(repr=False)
+    place: str = "report_query"
+    date_field: str | None = None
+    filters: tuple[Mapping[str, Any], ...] = ()
+    display_columns: tuple[str, ...] = ()
+    own: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """How files are packed: each into a gzip of its own, or all into one zip.
+
+    Attributes:
+        password_env: Environment variable that holds the zip's password; empty: it has none.
+    """
+
+    method: CompressionMethod
+    password_env: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportPlan:
     """Everything that the ops of one execution need to know, decided once; holds no secret.
 
     Attributes:
-        query: The report's SQL template as its row has it.
+        queries: At least one; several have different names.
+        formats: At least one; each is a file, or a file for each query.
         variables: Values of the template variables and `:name` binds, people's own overriding the defaults.
-        filters: `parameters.filters`, their values still templates.
         deliver: `all`, `none`, or the recipient addresses that alone are wanted.
         warnings: What was tolerated on the way, one sentence each.
     """
@@ -145,19 +182,17 @@ class ReportPlan:
     schedule_id: int | None
     datasource_id: int
     report_name: str
-    query: str = field(repr=False)
-    output_format: str
+    queries: tuple[ReportQuery, ...]
+    formats: tuple[str, ...]
     file_name: str
     window: TimeWindow
     variables: Mapping[str, TemplateValue]
-    date_field: str | None
-    filters: tuple[Mapping[str, Any], ...]
-    display_columns: tuple[str, ...]
     parameters: Mapping[str, Any]
     timeout_seconds: int
     max_rows: int
     deliver: Literal["all", "none"] | tuple[str, ...]
     executed_by: str
+    compress: Compression | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -179,6 +214,7 @@ class QueryResult:
         truncated: True when the source had more rows than `max_rows`.
         query_ms: Milliseconds from sending the query to the last row written.
         warnings: What the connector tolerated, one sentence each.
+        name: Of the query; empty for a report of one.
     """
 
     spool: Path
@@ -187,6 +223,7 @@ class QueryResult:
     truncated: bool
     query_ms: int
     warnings: tuple[str, ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +249,14 @@ class RenderedFile:
     warnings: tuple[str, ...] = ()
     truncated: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def total_rows(files: Iterable[RenderedFile]) -> int:
+    """Rows of the result that files show together: every format shows them once."""
+    by_format: Counter[str] = Counter()
+    for file in files:
+        by_format[file.format] += file.row_count
+    return max(by_format.values(), default=0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from reporthub_dagster.reporting.records import Column, QueryResult, RenderedFile
+from reporthub_dagster.reporting.records import Column, QueryResult
 from reporthub_dagster.storage.atomic import TEMPORARY_SUFFIX, atomic_file
 
 
@@ -35,10 +36,9 @@ class ExecutionFolder:
 
     path: Path
 
-    @property
-    def spool(self) -> Path:
-        """The rows of the query."""
-        return self.path / "spool.arrow"
+    def spool(self, position: int = 0) -> Path:
+        """The rows of a query, by its position among the report's."""
+        return self.path / f"spool{_ending(position)}.arrow"
 
     @property
     def files(self) -> Path:
@@ -73,58 +73,45 @@ class ExecutionFolder:
         with TemporaryDirectory(prefix=".", suffix=TEMPORARY_SUFFIX, dir=self.path) as folder:
             yield Path(folder)
 
-    def save_result(self, saved: SavedResult) -> None:
-        """Note that the spool is whole, and what is known about it.
+    def save_result(self, saved: SavedResult, position: int = 0) -> None:
+        """Note that a spool is whole, and what is known about it.
 
         Raises:
             OSError: The output folder cannot be written.
         """
         result = {**asdict(saved.result), "spool": saved.result.spool.name}
         document = {"result": result, "sql": saved.sql, "binds": dict(saved.binds)}
-        with atomic_file(self._result) as file:
+        with atomic_file(self._result(position)) as file:
             file.write(json.dumps(document, indent=1).encode())
 
-    def load_result(self) -> SavedResult | None:
+    def load_result(self, position: int = 0) -> SavedResult | None:
         """What an earlier attempt saved, or None."""
-        if not (self._result.exists() and self.spool.exists()):
+        if not (self._result(position).exists() and self.spool(position).exists()):
             return None
-        document = json.loads(self._result.read_bytes())
+        document = json.loads(self._result(position).read_bytes())
         result = document["result"]
-        result["spool"] = self.spool
+        result["spool"] = self.spool(position)
         result["columns"] = tuple(Column(**column) for column in result["columns"])
         result["warnings"] = tuple(result["warnings"])
         return SavedResult(QueryResult(**result), document["sql"], document["binds"])
 
-    def save_files(self, files: Sequence[RenderedFile]) -> None:
-        """Note which files are delivered, and how to recognise their bytes.
+    def load_results(self) -> list[SavedResult]:
+        """What earlier attempts saved of each query, in their order."""
+        found = map(self.load_result, count())
+        return [saved for saved in takewhile(lambda saved: saved is not None, found) if saved is not None]
+
+    def forget_result(self, position: int = 0) -> None:
+        """Before a spool is written anew: nothing may say that it, or a file made from it, is whole.
 
         Raises:
             OSError: The output folder cannot be written.
         """
-        documents = [{**asdict(file), "path": str(file.path.relative_to(self.path))} for file in files]
-        with atomic_file(self._manifest) as out:
-            out.write(json.dumps({"files": documents}, indent=1).encode())
+        self.manifest.unlink(missing_ok=True)
+        self._result(position).unlink(missing_ok=True)
 
-    def load_files(self) -> tuple[RenderedFile, ...]:
-        """What was noted; nothing where there is no note."""
-        if not self._manifest.exists():
-            return ()
-        documents = json.loads(self._manifest.read_bytes())["files"]
-        return tuple(
-            RenderedFile(
-                **{
-                    **document,
-                    "path": self.path / document["path"],
-                    "warnings": tuple(document["warnings"]),
-                }
-            )
-            for document in documents
-        )
+    def _result(self, position: int) -> Path:
+        return self.path / f"result{_ending(position)}.json"
 
-    @property
-    def _manifest(self) -> Path:
-        return self.path / "files.json"
 
-    @property
-    def _result(self) -> Path:
-        return self.path / "result.json"
+def _ending(position: int) -> str:
+    return f"-{position + 1}" if position else ""

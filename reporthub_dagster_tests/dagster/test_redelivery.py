@@ -211,7 +211,7 @@ def test_an_archive_that_is_not_what_was_rendered_is_refused(world: World, how: 
     else:
         file.unlink()
     if how == "purged":
-        (world.home / "output" / execution_id / "files.json").unlink()
+        (world.home / "output" / execution_id / "manifest.json").unlink()
     (failure,) = world.ask_again(execution_id).get_step_failure_events()
     assert "run the report again: reporthub run 1" in str(failure.step_failure_data.user_failure_data)
     assert len(world.mail.mails) == 1

@@ -138,7 +138,7 @@ class Days:
         """What the last ops do: the file, if it was made, and the outcome."""
         executions = Executions(self.hub)
         if outcome == "completed":
-            executions.file_done(claim, FILE, plan)
+            executions.files_done(claim, [FILE], plan)
         executions.finish(claim, outcome, at=self.now)
 
     def run(self, execution_id: str, outcome: Outcome = "completed") -> TimeWindow:

@@ -17,6 +17,7 @@ from reporthub_dagster.reporting.records import (
     ReceiptState,
     RenderedFile,
     ReportPlan,
+    ReportQuery,
     TimeWindow,
 )
 from reporthub_dagster_tests.go_api import GoApi
@@ -31,14 +32,11 @@ PLAN = ReportPlan(
     schedule_id=1,
     datasource_id=1,
     report_name="Sales",
-    query="SELECT 1",
-    output_format="csv",
+    queries=(ReportQuery("", "SELECT 1"),),
+    formats=("csv",),
     file_name="",
     window=WINDOW,
     variables={},
-    date_field=None,
-    filters=(),
-    display_columns=(),
     parameters={},
     timeout_seconds=60,
     max_rows=10,
@@ -110,7 +108,7 @@ def test_a_run_that_was_taken_over_writes_nothing(executions: Executions) -> Non
     with pytest.raises(LostClaimError):
         executions.remember(zombie, {"a": 1})
     with pytest.raises(LostClaimError):
-        executions.file_done(zombie, FILE, PLAN)
+        executions.files_done(zombie, [FILE], PLAN)
     with pytest.raises(LostClaimError):
         executions.require(zombie)
     executions.require(heir)
@@ -132,8 +130,8 @@ def test_the_context_keeps_what_others_wrote(executions: Executions, go: GoApi) 
 def test_rows_time_and_file_are_recorded(executions: Executions) -> None:
     claim = claimed(executions)
     result = QueryResult(Path("spool"), (Column("a", "int64"),), 3, truncated=False, query_ms=17)
-    executions.query_done(claim, result, {"final_query": "SELECT 1"})
-    executions.file_done(claim, FILE, replace(PLAN, schedule_id=None))
+    executions.query_done(claim, [result], {"final_query": "SELECT 1"})
+    executions.files_done(claim, [FILE], replace(PLAN, schedule_id=None))
     executions.finish(claim, "completed", at=NOW + timedelta(seconds=9))
     found = executions.find("e")
     assert found is not None
@@ -153,7 +151,7 @@ def test_last_run_at_moves_forward_only(executions: Executions, go: GoApi) -> No
     claim = claimed(executions)
 
     def done(window: TimeWindow) -> object:
-        executions.file_done(claim, FILE, replace(PLAN, window=window))
+        executions.files_done(claim, [FILE], replace(PLAN, window=window))
         return go.row("SELECT last_run_at FROM report_schedules")["last_run_at"]
 
     first = done(WINDOW)
@@ -174,14 +172,14 @@ def test_last_run_at_moves_forward_only(executions: Executions, go: GoApi) -> No
 def test_what_is_not_the_regular_run_leaves_the_schedule_alone(
     executions: Executions, go: GoApi, plan: ReportPlan
 ) -> None:
-    executions.file_done(claimed(executions), FILE, plan)
+    executions.files_done(claimed(executions), [FILE], plan)
     assert go.row("SELECT last_run_at FROM report_schedules") == {"last_run_at": None}
 
 
 def test_writing_last_run_at_does_not_touch_updated_at(executions: Executions, go: GoApi) -> None:
     go.execute("UPDATE report_schedules SET updated_at = '2020-01-01 00:00:00', updated_by = 'ana'")
     before = go.row("SELECT updated_at, updated_by FROM report_schedules")
-    executions.file_done(claimed(executions), FILE, PLAN)
+    executions.files_done(claimed(executions), [FILE], PLAN)
     assert go.row("SELECT updated_at, updated_by FROM report_schedules") == before
 
 

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.reporting.plan import RESERVED_PARAMETERS, make_plan, prepare_query, visible_columns
+from reporthub_dagster.reporting.plan import make_plan, prepare_query, visible_columns
 from reporthub_dagster.reporting.records import ReportConfig, ReportPlan
+from reporthub_dagster.reporting.report_parameters import RESERVED_PARAMETERS
 from reporthub_dagster_tests.reporting.builders import config, window
 from reporthub_dagster_tests.reporting.orders import ids
 
@@ -42,7 +43,7 @@ def test_a_plan_takes_over_the_row_and_holds_what_was_decided() -> None:
     made = plan(config("SELECT :x", CONTRACT_PARAMETERS))
 
     assert (made.execution_id, made.config_id, made.schedule_id, made.datasource_id) == ("6f1c", 42, 7, 3)
-    assert (made.query, made.report_name, made.output_format) == ("SELECT :x", "Daily orders", "csv")
+    assert (made.queries[0].sql, made.report_name, made.formats) == ("SELECT :x", "Daily orders", ("csv",))
     assert (made.timeout_seconds, made.max_rows, made.deliver, made.executed_by) == (
         300,
         10_000,
@@ -50,10 +51,11 @@ def test_a_plan_takes_over_the_row_and_holds_what_was_decided() -> None:
         "tests",
     )
     assert made.window == window()
-    assert made.date_field == "t.created_at"
-    assert made.display_columns == ("trx_id", "amount", "status")
+    (query,) = made.queries
+    assert (query.name, query.date_field) == ("", "t.created_at")
+    assert query.display_columns == ("trx_id", "amount", "status")
     assert made.file_name == "{{report_name}}_{{merchant_id}}_{{yesterday}}"
-    assert [one["field"] for one in made.filters] == ["t.merchant_id", "t.status"]
+    assert [one["field"] for one in query.filters] == ["t.merchant_id", "t.status"]
     assert made.warnings == ()
 
 
@@ -154,7 +156,8 @@ def test_empty_parameters_are_none_at_all(value: Any) -> None:
         )
     )
 
-    assert (made.filters, made.display_columns, made.date_field) == ((), (), None)
+    (query,) = made.queries
+    assert (query.filters, query.display_columns, query.date_field) == ((), (), None)
 
 
 def test_a_query_is_bound_checked_and_restricted(database: sqlite3.Connection) -> None:
@@ -163,7 +166,7 @@ def test_a_query_is_bound_checked_and_restricted(database: sqlite3.Connection) -
     )
     made = plan(config(sql, {**CONTRACT_PARAMETERS, "most": 100}))
 
-    query = prepare_query(made, "sqlite")
+    query = prepare_query(made, made.queries[0], "sqlite")
 
     assert ids(database, query) == {2}
     assert query.values["most"] == 100
@@ -191,33 +194,30 @@ def test_a_query_is_bound_checked_and_restricted(database: sqlite3.Connection) -
 def test_what_is_wrong_with_a_query_is_named_with_its_row(
     sql: str, parameters: dict[str, Any], column: str, problem: str
 ) -> None:
+    made = plan(config(sql, parameters))
     with pytest.raises(ConfigurationError, match=problem) as caught:
-        prepare_query(plan(config(sql, parameters)), "sqlite")
+        prepare_query(made, made.queries[0], "sqlite")
 
     assert (caught.value.table, caught.value.row, caught.value.column) == ("report_configs", 42, column)
 
 
 @pytest.mark.parametrize(
-    ("wanted", "shown", "warnings"),
+    ("wanted", "shown", "unknown"),
     [
         pytest.param([], ("id", "Amount", "status"), 0, id="none-wanted-shows-all"),
         pytest.param(["status", "id"], ("status", "id"), 0, id="in-the-order-wanted"),
         pytest.param(["id", "nope"], ("id",), 1, id="unknown-is-left-out"),
-        pytest.param(["nope", "no"], ("id", "Amount", "status"), 3, id="none-known-shows-all"),
+        pytest.param(["nope", "no"], ("id", "Amount", "status"), 2, id="none-known-shows-all"),
         pytest.param(["amount"], ("Amount",), 0, id="case-does-not-matter"),
         pytest.param(["id", "id"], ("id",), 0, id="each-once"),
     ],
 )
-def test_the_columns_that_a_file_shows(wanted: list[str], shown: tuple[str, ...], warnings: int) -> None:
-    made = plan(config(parameters={"display_columns": wanted}))
-
-    columns, told = visible_columns(made, ["id", "Amount", "status"])
+def test_the_columns_that_a_file_shows(wanted: list[str], shown: tuple[str, ...], unknown: int) -> None:
+    columns, told = visible_columns(wanted, ["id", "Amount", "status"])
 
     assert columns == shown
-    assert len(told) == warnings
+    assert len(told) == unknown
 
 
 def test_columns_that_differ_in_case_only_must_be_written_exactly() -> None:
-    made = plan(config(parameters={"display_columns": ["ID", "Id"]}))
-
-    assert visible_columns(made, ["id", "Id"]) == (("Id",), ("display_columns: the result has no column ID",))
+    assert visible_columns(["ID", "Id"], ["id", "Id"]) == (("Id",), ("ID",))
