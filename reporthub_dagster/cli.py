@@ -30,9 +30,11 @@ from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.slots import Slots
+from reporthub_dagster.db.uses import Uses
 from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import read_rows
+from reporthub_dagster.purging import Purge, parse_age
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
 from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.settings import Settings
@@ -334,6 +336,24 @@ def _print_outcome(hub: Hub, execution: Execution, *, as_json: bool) -> int:
     if execution.status == "completed":
         return DONE
     return FIX if execution.context.get("error_kind") == ConfigurationError.__name__ else FAILED
+
+
+@main.command()
+@click.option("--older-than", required=True, metavar="AGE", help="30d, 12h or 8w since they were last used.")
+@click.option("--dry-run", is_flag=True, help="Remove nothing, say what would be.")
+@_as_json
+@_errors_in_one_line
+def purge(older_than: str, dry_run: bool, as_json: bool) -> int:
+    """Remove the files of executions that are over and old; their rows stay."""
+    settings = Settings.load()
+    hub = _hub(settings)
+    before = hub.now() - parse_age(older_than)
+    verdicts = list(Purge(settings.output_folder, Uses(hub).of, before, dry=dry_run).run())
+    if as_json:
+        _print_json(output.purge_document(verdicts, dry=dry_run))
+    else:
+        output.print_purge(verdicts, dry=dry_run)
+    return DONE
 
 
 def _hub(settings: Settings) -> Hub:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dagster as dg
 
 from reporthub_dagster.jobs import execute_report, redeliver_report
+from reporthub_dagster.purge_schedule import purge_files, purge_files_daily
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
 from reporthub_dagster.retry_sensor import delivery_retry_sensor
@@ -12,7 +13,8 @@ from reporthub_dagster.sensors import report_schedule_sensor
 from reporthub_dagster.terminal import terminal_logger
 
 defs = dg.Definitions(
-    jobs=[execute_report, redeliver_report],
+    jobs=[execute_report, redeliver_report, purge_files],
+    schedules=[purge_files_daily],
     sensors=[report_schedule_sensor, execution_reaper_sensor, delivery_retry_sensor],
     resources={"hub": HubDatabase(), "store": OutputStore(), "mailer": Mailer()},
     loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from reporthub_dagster.planning import window_to_json
 from reporthub_dagster.producing import ReportRows, Rows, json_value
+from reporthub_dagster.purging import Verdict
 from reporthub_dagster.reporting.records import Execution, ReportPlan
 from reporthub_dagster.storage.spool import Spool
 
@@ -152,6 +154,31 @@ def _print_rows(rows: Rows, limit: int) -> None:
     )
     more = "; there are more" if rows.result.truncated else ""
     click.echo(f"\n{table.num_rows} rows{more}", err=True)
+
+
+def purge_document(verdicts: Sequence[Verdict], *, dry: bool) -> dict[str, Any]:
+    """What a purge did, or would do, as `--json` prints it."""
+    counts = Counter(verdict.fate for verdict in verdicts)
+    return {
+        "dry_run": dry,
+        "purged": [one.name for one in verdicts if one.fate == "purged"],
+        "bytes": sum(verdict.bytes for verdict in verdicts),
+        "kept": {fate: counts[fate] for fate in ("young", "needed", "foreign")},
+    }
+
+
+def print_purge(verdicts: Sequence[Verdict], *, dry: bool) -> None:
+    """What a purge did, or would do: a line for each folder that goes, and for each that is not ours."""
+    document = purge_document(verdicts, dry=dry)
+    for verdict in verdicts:
+        if verdict.fate == "purged":
+            click.echo(f"{'would remove' if dry else 'removed'}  {verdict.name}  {verdict.bytes:,} bytes")
+        elif verdict.fate == "foreign":
+            click.echo(
+                f"left alone  {verdict.name}: not an execution's, or with files of somebody else", err=True
+            )
+    kept = ", ".join(f"{count} {fate}" for fate, count in document["kept"].items())
+    click.echo(f"{len(document['purged'])} folders, {document['bytes']:,} bytes; kept: {kept}", err=True)
 
 
 def _rows_of(table: pa.Table) -> Iterable[tuple[Any, ...]]:

@@ -69,6 +69,7 @@ class Settings(BaseModel):
     crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
     operator_email: str | None = Field(None, alias="REPORTHUB_OPERATOR_EMAIL")
     ui_url: str | None = Field(None, alias="REPORTHUB_UI_URL")
+    keep_files_days: int = Field(400, alias="REPORTHUB_KEEP_FILES_DAYS", ge=0, le=36_500)
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
     check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)
     scheduler_name: str = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,9 @@ from typing import Any
 
 from reporthub_dagster.reporting.records import Column, QueryResult
 from reporthub_dagster.storage.atomic import TEMPORARY_SUFFIX, atomic_file
+
+_WITNESS = r"spool(?:-\d+)?\.arrow|result(?:-\d+)?\.json|manifest\.json"
+_OWN_FILE = re.compile(rf"{_WITNESS}|\..*{re.escape(TEMPORARY_SUFFIX)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,3 +119,18 @@ class ExecutionFolder:
 
 def _ending(position: int) -> str:
     return f"-{position + 1}" if position else ""
+
+
+def is_ours(path: Path) -> bool:
+    """True for a folder that holds what ReportHub writes for an execution, and nothing else."""
+    names = []
+    for entry in path.iterdir():
+        is_link = entry.is_symlink()
+        if not is_link and entry.is_dir():
+            known = entry.name == "files" or entry.name.endswith(TEMPORARY_SUFFIX)
+            if not known or any(one.is_symlink() or not one.is_file() for one in entry.iterdir()):
+                return False
+        elif is_link or not _OWN_FILE.fullmatch(entry.name):
+            return False
+        names.append(entry.name)
+    return "files" in names or any(re.fullmatch(_WITNESS, name) for name in names)
