@@ -167,3 +167,25 @@ def test_any_template_gives_safe_names_that_never_collide(
         assert stem.partition(".")[0].strip().upper() not in RESERVED
         assert unicodedata.is_normalized("NFC", name)
     assert len({name.casefold() for name in taken}) == 3
+
+
+def test_a_part_of_a_report_is_named_after_it_however_long_the_name_is() -> None:
+    def named(template: str, part: str, taken: tuple[str, ...] = ()) -> str:
+        return safe_file_name(
+            template,
+            extension="csv",
+            report_name="R",
+            execution_id="e",
+            variables={},
+            moment=utc("2025-01-31"),
+            part=part,
+            taken=taken,
+        ).name
+
+    assert named("sales.csv", "By day") == "sales_By day.csv"
+    assert named("sales", "{date}") == "sales_{date}.csv"
+    assert named("sales", "...") == "sales_part.csv"
+    assert named("sales", "a", ("SALES_A.csv",)) == "sales_a_2.csv"
+    long = named("x" * 300, "ends")
+    assert long.endswith("x_ends.csv")
+    assert len(long) <= 200
