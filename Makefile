@@ -16,7 +16,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
-demo: $(ENVIRONMENT) ## Run three reports on real data: SQLite, local folder, local mail sink
+demo: $(ENVIRONMENT) ## Run four reports on real data: SQLite, local folder, local mail sink
 	@$(RUN) python -m demo
 
 dev: $(ENVIRONMENT) ## Start Dagster's UI on http://127.0.0.1:3000 on the same instance as the demo

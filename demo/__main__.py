@@ -1,4 +1,4 @@
-"""`make demo`: three reports on real data, through the Dagster job, on the embedded default."""
+"""`make demo`: four reports on real data, through the Dagster job, on the embedded default."""
 
 from __future__ import annotations
 

@@ -46,6 +46,25 @@ ORDER BY flights DESC
 LIMIT 25',
 'pdf', 1, 'routes_{{carrier}}', '{"carrier": "UA"}', 120, 1000, 1);
 
+-- Two queries and three formats: a workbook of two sheets, one document with both tables, a csv of each.
+INSERT INTO report_configs
+  (id, report_name, report_query, output_format, datasource_id, file_name, parameters, timeout_seconds, max_rows, is_active)
+VALUES (4, 'Punctuality',
+'SELECT a.name AS airline, count(*) AS flights, round(avg(f.dep_delay), 1) AS avg_departure_delay,
+       round(avg(f.arr_delay), 1) AS avg_arrival_delay, round(100.0 * sum(f.arr_delay > 15) / count(*), 1) AS percent_late
+FROM flights f
+JOIN airlines a ON a.carrier = f.carrier
+GROUP BY a.name
+ORDER BY percent_late DESC',
+'xlsx', 1, 'punctuality_{{start_date}}',
+'{"formats": ["xlsx", "pdf", "csv"],
+  "date_field": "f.scheduled_departure",
+  "queries": [
+    {"name": "Airlines"},
+    {"name": "Worst days",
+     "sql": "SELECT f.flight_date, count(*) AS flights, round(avg(f.dep_delay), 1) AS avg_departure_delay, round(100.0 * sum(f.arr_delay > 15) / count(*), 1) AS percent_late FROM flights f GROUP BY f.flight_date ORDER BY avg_departure_delay DESC LIMIT 20"}]}',
+120, 1000, 1);
+
 INSERT INTO report_deliveries (id, config_id, delivery_name, method, delivery_config, max_retry, is_active)
 VALUES (1, 1, 'Operations folder', 'file_share', :share_config, 3, 1);
 
@@ -62,6 +81,14 @@ VALUES (4, 3, 'Management', 'email',
 '{"subject": "{{report_name}} {{carrier}}", "from_email": "reports@example.com",
   "body": "The routes of {{carrier}} are in {{file_name}}.",
   "body_html": "<p>The routes of <b>{{carrier}}</b> are in {{file_name}}.</p>"}', 3, 1);
+
+INSERT INTO report_deliveries (id, config_id, delivery_name, method, delivery_config, max_retry, is_active)
+VALUES (5, 4, 'Quality', 'email',
+'{"subject": "{{report_name}} {{start_date}} to {{end_date}}", "from_email": "reports@example.com", "from_name": "ReportHub demo",
+  "body": "Hello,\n\nattached: {{file_names}}.\n"}', 3, 1);
+
+INSERT INTO report_delivery_recipients (delivery_id, recipient_type, recipient_value, is_active)
+VALUES (5, 'email', 'dewi.quality@example.com', 1);
 
 INSERT INTO report_delivery_recipients (delivery_id, recipient_type, recipient_value, is_active)
 VALUES (2, 'email', 'ana.planning@example.com', 1);

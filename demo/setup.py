@@ -16,7 +16,12 @@ from reporthub_dagster.instance import write_embedded_instance
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.settings import Settings
 
-REPORTS = {1: "Flights from JFK", 2: "Delays per carrier and month", 3: "Busiest routes of a carrier"}
+REPORTS = {
+    1: "Flights from JFK",
+    2: "Delays per carrier and month",
+    3: "Busiest routes of a carrier",
+    4: "Punctuality",
+}
 _FOREIGN = re.compile(r"DB_|SMTP_|REPORTHUB_DATABASE_URL|REPORT_OUTPUT_PATH|DAGSTER_HOME|SCHEDULER_TIMEZONE")
 
 
@@ -59,6 +64,12 @@ def _insert_rows(hub: Path, folder: Path) -> None:
         if any(names.get(config_id, name) != name for config_id, name in REPORTS.items()):
             raise ConfigurationError(
                 "the hub holds other reports", column="REPORTHUB_HOME", valid="give the demo an empty folder"
+            )
+        if names and not names.keys() >= REPORTS.keys():
+            raise ConfigurationError(
+                "the hub holds the demo of an earlier release",
+                column="REPORTHUB_HOME",
+                valid="remove that folder, or give the demo an empty one",
             )
         if not names:
             for statement in files("demo").joinpath("rows.sql").read_text(encoding="utf-8").split(";\n"):

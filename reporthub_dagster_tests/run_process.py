@@ -10,9 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from importlib import import_module
 from itertools import count
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import dagster as dg
@@ -26,9 +26,14 @@ LEASE_SECONDS = 3.0
 PLACES = {
     "render": ("reporthub_dagster.ops.write_files", 1),
     "between": ("reporthub_dagster.attempt.held_claim", 2),
+    "mid-render": ("reporthub_dagster.renderers.base.Section.slices", 1),
+    "second file": ("reporthub_dagster.renderers.json.JsonRenderer.write", 1),
+    "manifest": ("reporthub_dagster.rendering.write_manifest", 1),
     "deliver": ("reporthub_dagster.delivering.parcel_variables", 1),
 }
-"""Where a run may halt: at which call of a function. `between`: one op is done, the next has no claim."""
+"""Where a run may halt: at which call of a function. `between`: one op is done, the next has no claim.
+
+`mid-render`: a file has begun and has no rows; `second file`: the first one is whole; `manifest`: all are."""
 
 
 def start(home: Path, *, halt: str = "", **config: Any) -> subprocess.Popen[bytes]:
@@ -69,8 +74,8 @@ def main() -> None:
     leases.BEAT_SECONDS, leases.LEASE_SECONDS = BEAT_SECONDS, LEASE_SECONDS
     if said["halt"]:
         path, at_call = PLACES[said["halt"]]
-        module, _, name = path.rpartition(".")
-        place = import_module(module)
+        owner, _, name = path.rpartition(".")
+        place = resolve_name(owner)
         setattr(place, name, _halting(getattr(place, name), home, at_call))
     run_config = {"ops": {"compute_time_range": {"config": said["config"]}}}
     with (
