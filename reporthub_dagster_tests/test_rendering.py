@@ -18,7 +18,9 @@ from zoneinfo import ZoneInfo
 import openpyxl
 import pytest
 import stream_unzip
+from click.testing import CliRunner
 
+from reporthub_dagster.cli import main
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.destinations.base import DestinationSettings
@@ -28,7 +30,7 @@ from reporthub_dagster.rendering import write_files
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import RenderedFile, ReportPlan
 from reporthub_dagster.settings import Settings
-from reporthub_dagster.storage.execution_folder import ExecutionFolder
+from reporthub_dagster.storage.execution_folder import ExecutionFolder, is_ours
 from reporthub_dagster.storage.manifest import read_manifest
 from reporthub_dagster_tests.go_api import GoApi
 from reporthub_dagster_tests.installation import QUERY, create_tables, fill_sqlite
@@ -342,6 +344,40 @@ def test_a_disk_that_is_full_for_the_second_file_gives_no_manifest(making: Makin
     assert [file.name for file in write_files(plan, results, making.folder)] == ["sales.csv", "sales.pdf"]
 
 
+@pytest.mark.parametrize(
+    ("parameters", "column"),
+    [
+        ({"formats": ["csv", "docx"]}, "parameters.formats[1]"),
+        ({"formats": []}, "parameters.formats"),
+        ({"queries": {"A": LIST, "B": "SELECT {{nope}}"}}, "parameters.queries.B"),
+        ({"queries": {"A/B": LIST}}, "parameters.queries.A/B"),
+        ({"compress": "rar"}, "parameters.compress"),
+        ({"compress": {"method": "zip", "password": {"env": "UNSET_7731"}}}, "parameters.compress.password"),
+    ],
+)
+def test_check_names_what_is_wrong_with_the_files(
+    making: Making, parameters: dict[str, Any], column: str
+) -> None:
+    making.go.execute("UPDATE report_configs SET parameters = :p", p=json.dumps(parameters))
+    result = CliRunner().invoke(main, ["check", "--json"])
+    assert result.exit_code == 1
+    (finding,) = json.loads(result.stdout)["findings"]
+    assert finding["text"].startswith(f"report_configs 1, column {column}: ")
+
+
+def test_preview_shows_every_query(making: Making) -> None:
+    making.plan(queries={"Totals": TOTALS, "Orders": LIST}, formats=["xlsx", "csv"])
+    found = json.loads(CliRunner().invoke(main, ["preview", "1", "--limit", "2", "--json"]).stdout)
+    assert found["formats"] == ["xlsx", "csv"]
+    assert [(query["name"], len(query["rows"]), query["more_rows"]) for query in found["queries"]] == [
+        ("Totals", 2, True),
+        ("Orders", 2, True),
+    ]
+    text = CliRunner().invoke(main, ["preview", "1"]).stdout
+    assert "query    Totals" in text
+    assert "query    Orders" in text
+
+
 def test_the_folder_tells_a_reader_everything(making: Making) -> None:
     making.files(formats=["csv"])
     (entry,) = json.loads((making.folder.path / "manifest.json").read_bytes())["files"]
@@ -349,3 +385,4 @@ def test_the_folder_tells_a_reader_everything(making: Making) -> None:
         entry["size"],
         7,
     )
+    assert is_ours(making.folder.path)

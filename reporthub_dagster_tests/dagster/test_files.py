@@ -13,7 +13,7 @@ import dagster as dg
 import openpyxl
 import pytest
 
-from reporthub_dagster.storage.execution_folder import ExecutionFolder
+from reporthub_dagster.storage.execution_folder import ExecutionFolder, is_ours
 from reporthub_dagster.storage.manifest import read_manifest
 from reporthub_dagster_tests import run_process
 from reporthub_dagster_tests.installation import World
@@ -55,6 +55,7 @@ def test_several_formats_of_several_queries_are_delivered_together(world: World)
     folder = ExecutionFolder(world.home / "output" / row["id"])
     files = read_manifest(folder)
     assert [file.name for file in files] == names
+    assert is_ours(folder.path), "what runs write there, a purge may remove"
     assert (row["rows_returned"], row["file_size_bytes"]) == (10, files[0].size)
     assert row["file_generated_path"] == str(files[0].path)
     context = row["execution_context"]
