@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import random
-import subprocess
-import sys
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from threading import Barrier, Thread
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,31 +19,16 @@ from reporthub_dagster.reporting.slots import scheduled_execution_id
 from reporthub_dagster.scheduling import Scheduler
 from reporthub_dagster_tests.db.scheduler_world import MORNING, Days
 from reporthub_dagster_tests.go_api import GoApi
+from reporthub_dagster_tests.scheduler_process import Nursery
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase
+from reporthub_dagster_tests.servers.process import wait_until
 
-SCHEDULES = 50
-KILLS = 12
+SCHEDULES = 200
+KILLS = 30
+PACE = 20.0
+"""A minute of the schedulers in three seconds of ours."""
+NAMES = ("a", "b")
 ALL = SchedulePolicy(catch_up="all", overlap="allow")
-LIVES = """
-import sys, time
-from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo
-from reporthub_dagster.db.session import Hub
-from reporthub_dagster.reporting.schedule_policy import SchedulePolicy
-from reporthub_dagster.scheduling import Scheduler
-
-url, start = sys.argv[1], datetime.fromisoformat(sys.argv[2])
-epoch, pace = float(sys.argv[3]), float(sys.argv[4])
-scheduler = Scheduler(Hub(url, ZoneInfo("UTC")), SchedulePolicy(catch_up="all", overlap="allow"))
-print("alive", flush=True)
-while True:
-    now = start + timedelta(seconds=(time.time() - epoch) * pace)
-    try:
-        for launch in scheduler.tick(now).launches:
-            print(launch.run_key, flush=True)
-    except Exception as error:
-        print(f"tick failed: {error}", flush=True)
-"""
 
 
 def add_schedules(go: GoApi, count: int) -> None:
@@ -104,54 +88,45 @@ def maria(mariadb_database: MariaDBDatabase) -> Any:
 
 
 def test_schedulers_that_are_killed_lose_no_slot_and_repeat_none(
-    maria: Days, mariadb_database: MariaDBDatabase
+    maria: Days, mariadb_database: MariaDBDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Two processes; a minute of theirs is two seconds; every kill is -9, at a moment of chance."""
+    """Two processes on two Dagster instances; every kill is -9, at a moment of chance."""
+    for setting, value in (
+        ("REPORTHUB_DATABASE_URL", mariadb_database.url),
+        ("REPORTHUB_CATCH_UP", "all"),
+        ("REPORTHUB_OVERLAP", "allow"),
+    ):
+        monkeypatch.setenv(setting, value)
     add_schedules(maria.go, SCHEDULES)
-    maria.now = datetime.now(UTC).replace(microsecond=0)
+    maria.now = start = datetime.now(UTC).replace(microsecond=0)
     maria.tick()
-    epoch, pace = time.time(), 30.0
-    start = maria.now
+    epoch = time.time()
     chance = random.Random(7)
-    said: list[str] = []
-
-    def live() -> subprocess.Popen[str]:
-        command = [
-            sys.executable,
-            "-c",
-            LIVES,
-            mariadb_database.url,
-            start.isoformat(),
-            str(epoch),
-            str(pace),
-        ]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "alive\n"
-        return process
-
-    lives = [live(), live()]
+    nursery = Nursery(tmp_path, start, epoch, PACE)
     try:
+        for name in NAMES:
+            nursery.start(name)
+        wait_until(lambda: nursery.said().count("tick") > 1, "the first ticks", 60)
         for _ in range(KILLS):
             time.sleep(chance.uniform(0.05, 0.6))
-            victim = chance.randrange(2)
-            lives[victim].kill()
-            said += lives[victim].communicate()[0].split("\n")
-            lives[victim] = live()
+            victim = chance.choice(NAMES)
+            nursery.kill(victim)
+            nursery.start(victim)
+        before = nursery.said().count("tick")
+        wait_until(lambda: nursery.said().count("tick") > before, "a tick after the last kill", 60)
     finally:
-        for process in lives:
-            process.kill()
-            said += process.communicate()[0].split("\n")
-    maria.now = start + timedelta(seconds=(time.time() - epoch) * pace)
+        nursery.end()
+    maria.now = (start + timedelta(seconds=(time.time() - epoch) * PACE)).replace(microsecond=0)
     maria.tick()
-    minutes, slot = [], start.replace(second=0) + timedelta(minutes=1)
-    while slot <= maria.now:
-        minutes.append(slot)
-        slot += timedelta(minutes=1)
+    first = start.replace(second=0) + timedelta(minutes=1)
+    count = int((maria.now - first) / timedelta(minutes=1)) + 1
+    minutes = [first + timedelta(minutes=number) for number in range(count)]
     expected = {scheduled_execution_id(row, at) for row in range(1, SCHEDULES + 1) for at in minutes}
     assert len(minutes) > 3
     assert {row["id"] for row in maria.go.rows("SELECT id FROM report_executions")} == expected
     slots = maria.go.row("SELECT count(*) AS n, count(DISTINCT execution_id) AS d FROM reporthub_slots")
     assert slots == {"n": len(expected), "d": len(expected)}
-    keys = Counter(line for line in said if ":" in line and not line.startswith("tick failed"))
+    said = nursery.said()
+    keys = Counter(line for line in said if line != "tick" and not line.startswith("tick failed"))
     assert [key for key, count in keys.items() if count > 1] == []
+    assert keys
