@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from threading import Event, Thread
 
@@ -30,6 +30,7 @@ class Heartbeat:
         self._lost = Event()
         self._ended = Event()
         self._last = time.monotonic()
+        self._stop_work: Callable[[], None] | None = None
         self._thread = Thread(target=self._beat_on, name=f"heartbeat {claim.execution_id}", daemon=True)
 
     @property
@@ -48,6 +49,25 @@ class Heartbeat:
                 f"execution {self._claim.execution_id} has been taken over by another run, or may have been: "
                 f"the last heartbeat was {time.monotonic() - self._last:.0f} s ago"
             )
+
+    @contextmanager
+    def stopping(self, stop: Callable[[], None]) -> Iterator[None]:
+        """Call `stop`, from the heart's own thread, when the claim is lost within the block.
+
+        For what waits where `check` is never reached, such as a query that has no row yet.
+
+        Raises:
+            LostClaimError: It is lost already, or was lost within the block, whatever that made of the work.
+        """
+        self.check()
+        self._stop_work = stop
+        try:
+            yield
+        except ReportHubError:
+            self.check()
+            raise
+        finally:
+            self._stop_work = None
 
     def start(self) -> None:
         """Beat now, in the caller's thread, and then from a thread of its own.
@@ -72,15 +92,20 @@ class Heartbeat:
             try:
                 self._beat()
             except LostClaimError:
-                self._lost.set()
+                self._lose()
                 return
             except ReportHubError:
                 if self.is_lost:
-                    self._lost.set()
+                    self._lose()
                     return
                 pause = min(_AGAIN_SECONDS, leases.BEAT_SECONDS)
             else:
                 pause = leases.BEAT_SECONDS
+
+    def _lose(self) -> None:
+        self._lost.set()
+        if self._stop_work is not None:
+            self._stop_work()
 
     def _beat(self) -> None:
         asked = time.monotonic()

@@ -16,7 +16,6 @@ MOST_LAUNCHES = 50
 MOST_ATTEMPTS = 5
 PATIENCE = timedelta(seconds=60)
 """How long a run may take from being asked for to its claim, or to Dagster's own queue."""
-_KEPT = timedelta(days=7)
 _SHOWN = 5
 
 InFlight = Callable[[Sequence[str]], AbstractSet[str]]
@@ -91,8 +90,6 @@ class Launcher:
             else:
                 wanted[one.id] = one
         asked = self._queue.request({key: one.attempts + 1 for key, one in wanted.items()}, now)
-        if asked:
-            self._queue.forget_requests(now - _KEPT)
         return tuple(_launch(one) for key, one in wanted.items() if key in asked)
 
     def _whose_turn_it_is(

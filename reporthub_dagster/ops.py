@@ -88,7 +88,14 @@ def run_query(
         longest = Settings.load().query_timeout_seconds or math.inf
         rows = attempt.patiently(
             context,
-            lambda: read_rows(plan, hub.repository, folder, progress, longest_seconds=longest),
+            lambda: read_rows(
+                plan,
+                hub.repository,
+                folder,
+                progress,
+                longest_seconds=longest,
+                guard=work.heart.stopping,
+            ),
         )
         work.heart.check()
         results = rows.results

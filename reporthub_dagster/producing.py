@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,8 @@ from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.plan import prepare_query
 from reporthub_dagster.reporting.records import DataSource, QueryResult, ReportPlan, ReportQuery
 from reporthub_dagster.storage.execution_folder import ExecutionFolder, SavedResult
+
+Guard = Callable[[Callable[[], None]], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ def read_rows(
     on_progress: Progress,
     *,
     longest_seconds: float = math.inf,
+    guard: Guard = lambda _: nullcontext(),
 ) -> ReportRows:
     """Stream the rows of every query into its spool, unless an earlier attempt has.
 
@@ -94,6 +97,7 @@ def read_rows(
         folder: The execution's folder.
         on_progress: Receives the rows so far of the query that runs.
         longest_seconds: The operator's own limit for any query.
+        guard: Gets what stops the query from another thread, and holds while the query runs.
 
     Raises:
         ConfigurationError: The data source or a query is wrong; none has run then.
@@ -107,10 +111,11 @@ def read_rows(
     limits = QueryLimits(min(plan.timeout_seconds, longest_seconds), plan.max_rows)
     started = time.monotonic()
     read: list[Rows] = []
-    for position, query in enumerate(bound):
-        left = replace(limits, spent_seconds=time.monotonic() - started)
-        spooling = _Spooling(plan, plan.queries[position], query, position)
-        read.append(spooling.rows(connector, folder, left, on_progress))
+    with guard(connector.stop):
+        for position, query in enumerate(bound):
+            left = replace(limits, spent_seconds=time.monotonic() - started)
+            spooling = _Spooling(plan, plan.queries[position], query, position)
+            read.append(spooling.rows(connector, folder, left, on_progress))
     return ReportRows(source, tuple(read))
 
 

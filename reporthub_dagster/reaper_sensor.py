@@ -10,6 +10,7 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
 
 from reporthub_dagster.attempt import environment_secrets, tell
+from reporthub_dagster.db.retention import Retention
 from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Verdict
@@ -46,19 +47,24 @@ def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabas
     verdicts = [*reaper.reap(now), *reaper.close_unclaimed(ended, now)]
     for verdict in verdicts:
         context.log.warning(f"execution {verdict.execution_id}: {verdict.status}: {verdict.reason}")
-        _end_run(instance, verdict)
         if verdict.status == "failed":
             tell(hub, verdict.execution_id, context.log.info)
+        tell_dagster(instance, verdict)
+    Retention(hub.hub, timedelta(days=settings.keep_days)).forget(now)
     message = f"{len(verdicts):,} settled"
     Schedulers(hub.hub).ticked(settings.scheduler_name, REAPER_SENSOR, message)
     return dg.SensorResult(cursor=cursor, skip_reason=message)
 
 
-def _end_run(instance: dg.DagsterInstance, verdict: Verdict) -> None:
-    """Let Dagster know that a run's process died: a run that counts as running takes another's place."""
-    run = instance.get_run_by_id(verdict.run_id) if verdict.died and verdict.run_id else None
-    if run is not None and not run.is_finished:
-        instance.report_run_failed(run, verdict.reason)
+def tell_dagster(instance: dg.DagsterInstance, verdict: Verdict) -> None:
+    """End a run whose process is gone in Dagster, too: of kill -9 it never learns by itself."""
+    run = instance.get_run_by_id(verdict.gone_run) if verdict.gone_run else None
+    if run is None or run.is_finished:
+        return
+    if verdict.status == "cancelled":
+        instance.report_run_canceled(run, verdict.reason)
+    else:
+        instance.report_run_failed(run, f"{verdict.reason}: its lease ran out")
 
 
 def fates(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, Fate]:
@@ -75,6 +81,8 @@ def fate_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Fate:
         return Fate("succeeded")
     if run.status == DagsterRunStatus.CANCELED:
         return Fate("cancelled")
+    if run.status == DagsterRunStatus.CANCELING:
+        return Fate("stopping")
     if run.status != DagsterRunStatus.FAILURE:
         return Fate("at work")
     reason = run.tags.get(_REASON, "")

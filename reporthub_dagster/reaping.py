@@ -12,7 +12,7 @@ from reporthub_dagster.db.leases import Leases, OpenExecution, Settlement
 UNCLAIMED_SECONDS = 60.0
 """A run that wrote its execution's row claims it a moment later; after so long it has died in between."""
 
-FateKind = Literal["at work", "succeeded", "failed", "cancelled", "crashed", "unknown"]
+FateKind = Literal["at work", "stopping", "succeeded", "failed", "cancelled", "crashed", "unknown"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,7 @@ class Fate:
 
     Attributes:
         kind: `at work` also for a run that waits, and for one whose process was killed without a word;
+            `stopping` when a person wants it to end;
             `crashed` when somebody else noticed that its process had gone; `unknown` for a run that this
             instance does not have.
         error: Why it failed, in one redacted line.
@@ -48,14 +49,14 @@ class Verdict:
 
     Attributes:
         died: A process died over it; such attempts are counted.
-        run_id: The run that had it; None when there is none.
+        gone_run: The run whose process is gone, which Dagster may still take for alive.
     """
 
     execution_id: str
     status: Settlement
     reason: str
     died: bool = False
-    run_id: str | None = None
+    gone_run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,9 @@ class Reaper:
         if item.holder.is_nobody:
             return None
         fate = fates.get(item.holder.claim.run_id, Fate("unknown"))
-        if fate.kind == "cancelled":
-            return Verdict(item.id, "cancelled", "cancelled by a person")
+        if fate.kind == "cancelled" or (fate.kind == "stopping" and item.holder.silent):
+            gone = item.holder.claim.run_id
+            return Verdict(item.id, "cancelled", "cancelled by a person", gone_run=gone)
         if fate.kind in {"failed", "succeeded"}:
             return _without_outcome(item, fate, item.holder.claim.run_id)
         if item.holder.silent or fate.kind == "crashed":
@@ -110,8 +112,8 @@ class Reaper:
         attempts = f"{crashes} attempt{'s' if crashes > 1 else ''}"
         again = crashes <= self.crash_retries
         reason = f"the process that ran it died ({attempts})"
-        run_id = item.holder.claim.run_id if item.holder else None
-        return Verdict(item.id, "queued" if again else "failed", reason, died=True, run_id=run_id)
+        gone = item.holder.claim.run_id if item.holder else None
+        return Verdict(item.id, "queued" if again else "failed", reason, died=True, gone_run=gone)
 
     def _settled(
         self, judged: Iterable[tuple[OpenExecution, Verdict | None]], now: datetime

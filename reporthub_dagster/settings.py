@@ -78,6 +78,7 @@ class Settings(BaseModel):
         max_length=_NAME_LIMIT,
     )
     late_minutes: int = Field(30, alias="REPORTHUB_LATE_MINUTES", ge=1, le=7 * 24 * 60)
+    keep_days: int = Field(400, alias="REPORTHUB_KEEP_DAYS", ge=7, le=36_500)
     catch_up: CatchUp = Field("latest", alias="REPORTHUB_CATCH_UP")
     misfire_grace_minutes: int = Field(
         60, alias="REPORTHUB_MISFIRE_GRACE_MINUTES", ge=0, le=MOST_GRACE_MINUTES

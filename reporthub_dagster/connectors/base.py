@@ -89,6 +89,9 @@ class ResultStream(ABC):
     def abort(self) -> None:
         """Stop the query on the server and drop the connection without reading the rest; never raises."""
 
+    def stop(self) -> None:  # noqa: B027 - a kind whose queries run in this process has nothing to stop
+        """Stop the query on its server while another thread waits for rows, which then fails; no raise."""
+
 
 class Connector(ABC):
     """One data source.
@@ -133,6 +136,9 @@ class Connector(ABC):
         Raises:
             ConfigurationError, TransientError: As `open`.
         """
+
+    def stop(self) -> None:  # noqa: B027 - as above
+        """Stop the query that runs, from another thread than the one that waits for it; never raises."""
 
     def spool(
         self, query: BoundQuery, target: Path, limits: QueryLimits, on_progress: Progress = lambda _: None

@@ -89,10 +89,14 @@ class MySQLStream(TextStream):
     def abort(self) -> None:
         """Kill the query through a second connection, then close the socket on what is still coming."""
         try:
-            with suppress(pymysql.err.Error, OSError):
-                self._kill()
+            self.stop()
         finally:
             self._wire.drop()
+
+    def stop(self) -> None:
+        """See `ResultStream.stop`."""
+        with suppress(pymysql.err.Error, OSError):
+            self._kill()
 
     def _kill(self) -> None:
         with closing(self._connect_again()) as second:

@@ -104,10 +104,14 @@ class PostgreSQLStream(TextStream):
         """Cancel the query, then close the socket on what is still coming."""
         try:
             if self._connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
-                with suppress(psycopg.Error, OSError):
-                    self._connection.cancel_safe(timeout=_ABORT_SECONDS)
+                self.stop()
         finally:
             self._connection.close()
+
+    def stop(self) -> None:
+        """See `ResultStream.stop`."""
+        with suppress(psycopg.Error, OSError):
+            self._connection.cancel_safe(timeout=_ABORT_SECONDS)
 
 
 def _numbered(query: BoundQuery, *, by_name: bool) -> tuple[str, list[Any]]:

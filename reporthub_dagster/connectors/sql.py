@@ -97,6 +97,7 @@ class SQLConnector(Connector, Generic[OptionsT]):
 
     def __init__(self, source: DataSource) -> None:
         super().__init__(source)
+        self._stream: SQLStream | None = None
         url = url_of(source, self.schemes)
         given = {**query_of(url), **source.options}
         self._url = url.set(drivername=self.drivername, query={})
@@ -132,7 +133,7 @@ class SQLConnector(Connector, Generic[OptionsT]):
     ) -> SQLStream:
         """See `Connector.open`."""
         with self.translated(limits):
-            stream = self.connect(limits)
+            stream = self._stream = self.connect(limits)
             try:
                 stream.send(query, wider or {})
                 _require_columns(stream.schema)
@@ -140,6 +141,11 @@ class SQLConnector(Connector, Generic[OptionsT]):
                 stream.abort()
                 raise
         return stream
+
+    def stop(self) -> None:
+        """See `Connector.stop`."""
+        if self._stream is not None:
+            self._stream.stop()
 
     def check(self, timeout_seconds: float) -> str:
         """See `Connector.check`."""

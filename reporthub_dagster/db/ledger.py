@@ -34,7 +34,7 @@ class Lease(Base):
     run_id: Mapped[str] = mapped_column(String(36))
     token: Mapped[int]
     claimed_at: Mapped[datetime] = mapped_column(WallTime)
-    heartbeat_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+    heartbeat_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT, index=True)
     attempts: Mapped[int] = mapped_column(server_default=text("0"))
 
 

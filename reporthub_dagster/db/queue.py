@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, or_, select, update
+from sqlalchemy import Connection, and_, or_, select, update
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
@@ -142,11 +142,6 @@ class ExecutionQueue:
             if self.waiting_status != "queued" and _leased(connection, [execution_id]):
                 return False
             return connection.execute(update(execution).where(*row).values(values)).rowcount == 1
-
-    def forget_requests(self, before: datetime) -> None:
-        """Drop requests that are too old to matter."""
-        with self._hub.begin() as connection:
-            connection.execute(delete(Launch).where(Launch.requested_at < before))
 
     def _select_waiting(self) -> Any:
         execution = ReportExecution

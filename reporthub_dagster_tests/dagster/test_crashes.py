@@ -90,6 +90,10 @@ def launch(world: World, request: dg.RunRequest) -> dg.ExecuteJobResult:
     return result
 
 
+def status_of_runs(world: World) -> list[str]:
+    return [run.status.value for run in world.instance.get_runs()]
+
+
 def kill(process: subprocess.Popen[bytes]) -> None:
     process.kill()
     process.wait()
@@ -193,6 +197,53 @@ def test_a_run_that_comes_back_to_life_changes_nothing(world: World, start: Star
     assert after == before
     assert before[0]["status"] == "completed"
     assert before[2] == 2
+
+
+@on_mariadb
+def test_a_run_that_comes_back_to_life_in_its_query_stops_the_query(
+    world: World, start: Start, mariadb_server: MariaDBServer
+) -> None:
+    query = world.go.row("SELECT report_query FROM report_configs")["report_query"]
+    world.go.execute("UPDATE report_configs SET report_query = 'SELECT SLEEP(250) FROM trx t'")
+    zombie = start(config_id=1)
+    wait_until(lambda: any("SLEEP" in text for text in mariadb_server.statements()), "the query")
+    zombie.send_signal(signal.SIGSTOP)
+    world.go.execute("UPDATE report_configs SET report_query = :query", query=query)
+    assert launch(world, requested(world)).success
+    before = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
+    assert any("SLEEP" in text for text in mariadb_server.statements())
+    zombie.send_signal(signal.SIGCONT)
+    wait_until(lambda: not any("SLEEP" in text for text in mariadb_server.statements()), "its end", 20)
+    zombie.wait(30)
+    after = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
+    assert after == before
+    assert before[0]["status"] == "completed"
+
+
+@on_sqlite
+def test_dagster_is_told_that_the_process_of_a_run_is_gone(world: World, start: Start) -> None:
+    process = start(halt="render", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    kill(process)
+    assert status_of_runs(world) == ["STARTED"]
+    request = requested(world)
+    assert status_of_runs(world) == ["FAILURE"]
+    tick(world)
+    assert only(world)["status"] == "queued"
+    assert launch(world, request).success
+    tick(world)
+    assert only(world)["status"] == "completed"
+
+
+@on_sqlite
+def test_a_run_that_died_while_it_was_cancelled_is_not_run_again(world: World, start: Start) -> None:
+    process = start(halt="render", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the renderer")
+    (run,) = world.instance.get_runs()
+    world.instance.report_run_canceling(run)
+    kill(process)
+    assert settled(world)["status"] == "cancelled"
+    assert status_of_runs(world) == ["CANCELED"]
 
 
 @on_sqlite
