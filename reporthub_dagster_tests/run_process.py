@@ -24,12 +24,15 @@ from reporthub_dagster.instance import report_job
 BEAT_SECONDS = 0.1
 LEASE_SECONDS = 3.0
 PLACES = {
+    "plan": ("reporthub_dagster.ops.plan_report", 1),
     "render": ("reporthub_dagster.ops.write_files", 1),
     "between": ("reporthub_dagster.attempt.held_claim", 2),
     "mid-render": ("reporthub_dagster.renderers.base.Section.slices", 1),
     "second file": ("reporthub_dagster.renderers.json.JsonRenderer.write", 1),
     "manifest": ("reporthub_dagster.rendering.write_manifest", 1),
+    "fan out": ("reporthub_dagster.attempt.held_claim", 3),
     "deliver": ("reporthub_dagster.delivering.parcel_variables", 1),
+    "finish": ("reporthub_dagster.run_metadata.of_plan", 2),
 }
 """Where a run may halt: at which call of a function. `between`: one op is done, the next has no claim.
 

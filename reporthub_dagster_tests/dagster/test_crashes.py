@@ -122,7 +122,17 @@ def test_killed_in_the_query_the_next_attempt_has_the_same_window(
     assert len(world.mail.mails) == 2
 
 
-@pytest.mark.parametrize("place", ["render", "between", "deliver"])
+@on_sqlite
+def test_killed_before_it_has_a_window_the_next_attempt_starts_anew(world: World, start: Start) -> None:
+    process = start(halt="plan", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the plan")
+    kill(process)
+    assert launch(world, requested(world)).success
+    assert only(world)["status"] == "completed"
+    assert len(world.mail.mails) == 2
+
+
+@pytest.mark.parametrize("place", ["render", "between", "fan out", "deliver", "finish"])
 @on_sqlite
 def test_killed_after_the_query_the_next_attempt_reads_the_spool(
     world: World, start: Start, place: str

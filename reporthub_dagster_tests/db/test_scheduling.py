@@ -198,7 +198,15 @@ def test_jitter_starts_later_and_leaves_the_window_alone(days: Days) -> None:
 
 @pytest.mark.parametrize(
     ("zone", "day"),
-    [("Europe/Berlin", datetime(2025, 3, 30)), ("America/New_York", datetime(2025, 11, 2))],  # noqa: DTZ001 - wall time
+    [
+        (zone, datetime(2025, month, day))  # noqa: DTZ001 - wall time
+        for zone, month, day in (
+            ("Europe/Berlin", 3, 30),
+            ("Europe/Berlin", 10, 26),
+            ("America/New_York", 3, 9),
+            ("America/New_York", 11, 2),
+        )
+    ],
 )
 def test_a_nightly_report_runs_once_in_the_night_the_clock_changes(
     days: Days, zone: str, day: datetime
