@@ -72,7 +72,7 @@ def test_a_clock_that_is_minutes_off_moves_nothing(world: World) -> None:
     minute_ago = f"{datetime.now(UTC) - timedelta(minutes=1):%F %T}"
     world.go.execute("UPDATE reporthub_schedules SET decided_through = :at, due_at = :at", at=minute_ago)
     (request,) = tick(world)
-    assert world.execute(request.run_config, tags=request.tags).success
+    assert world.execute(dict(request.run_config), tags=request.tags).success
     row = world.execution(request.tags["reporthub/execution_id"])
     assert row["status"] == "completed"
     assert is_now(row["execution_context"]["slot"].replace("T", " "))
