@@ -14,7 +14,7 @@ from psycopg import pq
 
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.postgresql_columns import column_of
-from reporthub_dagster.connectors.postgresql_wire import Wire
+from reporthub_dagster.connectors.postgresql_wire import Statement, Wire
 from reporthub_dagster.connectors.sql import SQLConnector
 from reporthub_dagster.connectors.text_stream import BATCH_BYTES, BATCH_SECONDS, TextStream
 from reporthub_dagster.reporting.bound_query import BoundQuery
@@ -59,42 +59,29 @@ class PostgreSQLStream(TextStream):
 
     def send(self, query: BoundQuery, wider: Mapping[int, pa.Field]) -> None:
         """See `SQLStream.send`."""
-        try:
-            described = self._describe(*_numbered(query, by_name=False))
-        except psycopg.errors.GroupingError:
-            # A number a place lets each place have its own type, but hides that the value in
-            # `SELECT f(d, :x) … GROUP BY f(d, :x)` is the same.
-            self._connection.rollback()
-            self.prepare(self._time_zone)
-            described = self._describe(*_numbered(query, by_name=True))
-        places = range(described.nfields)
-        names = distinct_names([(described.fname(place) or b"").decode() for place in places])
+        statement = self._prepared(query)
+        fields = statement.fields
+        names = distinct_names([field.name for field in fields])
         columns = [
-            column_of(name, described.ftype(place), described.fmod(place))
-            for place, name in zip(places, names, strict=True)
+            column_of(name, field.oid, field.modifier) for name, field in zip(names, fields, strict=True)
         ]
         self.describe(columns, wider)
-
-    def _describe(self, sql: str, values: Sequence[Any]) -> pq.abc.PGresult:
-        """Send the query; again, with a value as text where it does not tell its type (`:x IS NULL`)."""
-        texts: set[int] = set()
-        while True:
-            try:
-                return self._wire.send(sql, values, texts)
-            except psycopg.errors.IndeterminateDatatype as error:
-                number = re.search(r"\$(\d+)", error.diag.message_primary or "")
-                if number is None or int(number[1]) in texts:
-                    raise
-                texts.add(int(number[1]))
-            self._connection.rollback()
-            self.prepare(self._time_zone)
+        if not columns:
+            return
+        try:
+            self._wire.prepare_row_texts(statement)
+        except psycopg.Error:
+            # SHOW, or a WITH that writes: what may only stand alone is read cell by cell.
+            self._begin_again()
+            self._prepared(query)
+        self._wire.execute()
 
     def read(self) -> pa.RecordBatch | None:
         """See `SQLStream.read`."""
         cells = self._wire.read(
             len(self._columns), rows=self._limits.rows_at_once, size=BATCH_BYTES, seconds=BATCH_SECONDS
         )
-        return self.batch([pa.array(column, pa.binary()) for column in cells]) if cells[0] else None
+        return self.batch(cells) if len(cells[0]) else None
 
     def close(self) -> None:
         """See `ResultStream.close`."""
@@ -112,6 +99,33 @@ class PostgreSQLStream(TextStream):
         """See `ResultStream.stop`."""
         with suppress(psycopg.Error, OSError):
             self._connection.cancel_safe(timeout=_ABORT_SECONDS)
+
+    def _prepared(self, query: BoundQuery) -> Statement:
+        try:
+            return self._prepared_as(*_numbered(query, by_name=False))
+        except psycopg.errors.GroupingError:
+            # A number a place lets each place have its own type, but hides that the value in
+            # `SELECT f(d, :x) … GROUP BY f(d, :x)` is the same.
+            self._begin_again()
+            return self._prepared_as(*_numbered(query, by_name=True))
+
+    def _prepared_as(self, sql: str, values: Sequence[Any]) -> Statement:
+        """Prepare; again, with a value as text where the query does not tell its type (`:x IS NULL`)."""
+        texts: set[int] = set()
+        while True:
+            try:
+                return self._wire.prepare(sql, values, texts)
+            except psycopg.errors.IndeterminateDatatype as error:
+                number = re.search(r"\$(\d+)", error.diag.message_primary or "")
+                if number is None or int(number[1]) in texts:
+                    raise
+                texts.add(int(number[1]))
+            self._begin_again()
+
+    def _begin_again(self) -> None:
+        """Leave the transaction that an error has ended for another one."""
+        self._connection.rollback()
+        self.prepare(self._time_zone)
 
 
 def _numbered(query: BoundQuery, *, by_name: bool) -> tuple[str, list[Any]]:
