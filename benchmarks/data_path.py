@@ -1,36 +1,43 @@
-"""MariaDB → csv, a million rows of 13 columns: the whole job beside pandas doing the same.
+"""From query to file, beside pandas doing the same: CPU seconds, peak memory, and which goals hold.
 
-`python -m benchmarks.data_path [ROWS]` starts a private MariaDB, runs each contender in a process of its own
-and prints CPU seconds, peak memory and ratios. It fails when the job needs more than 250 MB.
+`python -m benchmarks.data_path [ROWS]` starts a private MariaDB and a private PostgreSQL with a table of 13
+columns of mixed types, 150 bytes a row, runs each contender in a process of its own and prints a table. It
+ends with 1 when a figure is below its floor. With fewer than a million ROWS, the default, every row of the
+table shrinks in proportion, and a floor in seconds with it.
 
-Rival: `pandas.read_sql` with pymysql, then `DataFrame.to_csv`: what the engine that this product replaces
-does. Our process runs as it is installed, without pandas and numpy: pyarrow imports them where it finds
-them.
+Rival: `pandas.read_sql` with PyMySQL or psycopg, then pandas' own writer: what the engine that this product
+replaces does. Limit: `mariadb --quick --batch`, which converts nothing.
 """
 
 from __future__ import annotations
 
-import os
 import shutil
+import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from zoneinfo import ZoneInfo
 
-from benchmarks.measure import Usage, measured, report
+from benchmarks.measure import Usage, measured
+from reporthub_dagster.renderers.registry import RENDERERS
+from reporthub_dagster_tests.servers.mariadb import MariaDBServer
+from reporthub_dagster_tests.servers.postgresql import PostgreSQLServer
+from reporthub_dagster_tests.servers.process import free_port
 
-ROWS = 1_000_000
-MOST_MEMORY = 250.0
-MODULE = "benchmarks.data_path"
-QUERY = "SELECT * FROM bench"
+MILLION = 1_000_000
+CONTENDERS = "benchmarks.contenders"
+SMALL_GOAL_MS = 60.0
+GROWTH_SPREAD = 0.15
 
-TABLE = """
+MYSQL_TABLE = """
 CREATE TABLE bench (
   id BIGINT UNSIGNED NOT NULL, customer INT, quantity SMALLINT, amount DECIMAL(14,2), rate DOUBLE,
   day DATE, created_at DATETIME(6), paid BOOLEAN, status VARCHAR(12), code CHAR(8), name VARCHAR(40),
   note VARCHAR(60), region VARCHAR(20)) CHARSET utf8mb4"""
 
-FILL = """
+MYSQL_FILL = """
 INSERT INTO bench SELECT seq, seq % 50000, seq % 300, seq * 1.37 % 100000, seq / 7,
   '2025-01-01' + INTERVAL seq % 365 DAY,
   '2025-01-01' + INTERVAL seq * 31 SECOND, seq % 2, ELT(1 + seq % 3, 'PAID', 'SETTLED', 'FAILED'),
@@ -38,85 +45,198 @@ INSERT INTO bench SELECT seq, seq % 50000, seq % 300, seq * 1.37 % 100000, seq /
   ELT(1 + seq % 4, 'EU', 'US', 'APAC', NULL)
 FROM seq_1_to_{rows}"""
 
+POSTGRESQL_TABLE = """
+CREATE TABLE bench (
+  id bigint NOT NULL, customer int, quantity smallint, amount numeric(14,2), rate float8, day date,
+  created_at timestamp(6), paid boolean, status varchar(12), code char(8), name varchar(40),
+  note varchar(60), region varchar(20))"""
+
+POSTGRESQL_FILL = """
+INSERT INTO bench SELECT seq, seq % 50000, seq % 300, seq * 1.37 % 100000, seq / 7.0,
+  date '2025-01-01' + (seq % 365)::int, timestamp '2025-01-01' + seq * 31 * interval '1 second',
+  seq % 2 = 1, (array['PAID', 'SETTLED', 'FAILED'])[1 + seq % 3], lpad(upper(to_hex(seq)), 8, '0'),
+  'Customer ' || seq % 50000 || ' Łódź', 'order ' || seq || ', "quoted"',
+  (array['EU', 'US', 'APAC', NULL])[1 + seq % 4]
+FROM generate_series(1, {rows}) AS seq"""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What a figure should be, and what it must be: at least for ratios, at most for seconds and MB."""
+
+    goal: float
+    floor: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """One row of the table.
+
+    Attributes:
+        source: `mysql` or `postgresql`.
+        rows: Of a table of a million.
+        times: How much less CPU than pandas; None leaves pandas out.
+        cpu: CPU seconds.
+        rss: Peak memory in MB.
+    """
+
+    source: str
+    format: str
+    rows: int = MILLION
+    times: Bound | None = None
+    cpu: Bound | None = None
+    rss: Bound | None = None
+
+
+WORKS = (
+    Work("mysql", "csv", times=Bound(12, 6), rss=Bound(160, 200)),
+    Work("mysql", "xlsx", rows=50_000, times=Bound(12, 8)),
+    Work("mysql", "xlsx", cpu=Bound(15, 25), rss=Bound(220, 300)),
+    Work("mysql", "jsonl", times=Bound(8, 5)),
+    Work("mysql", "parquet", times=Bound(8, 5)),
+    Work("postgresql", "csv", times=Bound(8, 5), rss=Bound(160, 200)),
+    Work("mysql", "pdf", rows=20_000, cpu=Bound(15, 15), rss=Bound(200, 200)),
+)
+GROWTH = (100_000, MILLION, 5 * MILLION)
+
+
+class Bench:
+    """The servers, and what has been said of the figures so far.
+
+    Args:
+        urls: Source → SQLAlchemy URL.
+        folder: For the files; each is removed when it was measured.
+        scale: Of every number of rows.
+    """
+
+    def __init__(self, urls: dict[str, str], folder: Path, scale: float) -> None:
+        self._urls = urls
+        self._folder = folder
+        self._scale = scale
+        self.below_floor = False
+
+    def run(self, contender: str, source: str, output_format: str, rows: int) -> Usage:
+        """One contender's usage for the first `rows` of a million."""
+        target = self._folder / "file"
+        query = f"SELECT * FROM bench LIMIT {round(rows * self._scale)}"
+        if rows > MILLION:
+            query = f"SELECT bench.* FROM seq_1_to_{rows // MILLION} JOIN bench"
+        try:
+            return measured(CONTENDERS, contender, self._urls[source], query, output_format, str(target))
+        finally:
+            target.unlink(missing_ok=True)
+            target.with_name("file.arrow").unlink(missing_ok=True)
+
+    def works(self) -> None:
+        """The table of formats."""
+        print(f"{'work':34}{'CPU s':>8}{'MB':>7}{'pandas':>9}{'MB':>7}{'times':>7}  goals")
+        for work in WORKS:
+            if work.format in RENDERERS.kinds():
+                self._work(work)
+
+    def growth(self) -> None:
+        """CPU per row and memory while the rows grow."""
+        print(f"\n{'growth, MariaDB to csv':34}{'CPU s':>8}{'MB':>7}{'µs a row':>10}")
+        found = [(rows, self.run("ours", "mysql", "csv", rows)) for rows in GROWTH]
+        empty = self.run("ours", "mysql", "csv", 0)
+        costs = [(usage.cpu - empty.cpu) / rows / self._scale * 1e6 for rows, usage in found]
+        for (rows, usage), cost in zip(found, costs, strict=True):
+            print(f"{_rows(rows * self._scale):34}{usage.cpu:8.1f}{usage.rss:7.0f}{cost:10.2f}")
+        for what, values in (("CPU a row", costs), ("memory", [usage.rss for _, usage in found])):
+            middle = (max(values) + min(values)) / 2
+            spread = (max(values) - middle) / middle
+            print(f"  {what} ±{spread:.0%}: {_word(spread <= GROWTH_SPREAD)} (±{GROWTH_SPREAD:.0%})")
+
+    def small(self) -> None:
+        """The time of a report of 100 rows in a warm process."""
+        command = [sys.executable, "-m", CONTENDERS, "small", self._urls["mysql"], str(self._folder / "hub")]
+        told = subprocess.run(
+            command, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        ops = [line.split() for line in told.stdout.splitlines()]
+        total = sum(float(spent) for _, spent in ops)
+        print(f"\n100 rows in a warm process, CPU inside the ops: {total:.0f} ms", end=": ")
+        print(f"{_word(total <= SMALL_GOAL_MS)} ({SMALL_GOAL_MS:.0f} ms)")
+        print("  " + ", ".join(f"{name} {spent}" for name, spent in ops))
+
+    def _work(self, work: Work) -> None:
+        usage = self.run("ours", work.source, work.format, work.rows)
+        line = f"{_name(work, self._scale):34}{usage.cpu:8.1f}{usage.rss:7.0f}"
+        verdicts = []
+        if work.times:
+            rival = self.run("pandas", work.source, work.format, work.rows)
+            times = rival.cpu / usage.cpu
+            line += f"{rival.cpu:9.1f}{rival.rss:7.0f}{times:7.1f}"
+            verdicts.append(
+                self._judged(times >= work.times.goal, times >= work.times.floor, work.times, "x")
+            )
+        else:
+            line += f"{'-':>9}{'-':>7}{'-':>7}"
+        if work.cpu:
+            cpu = usage.cpu / self._scale
+            verdicts.append(self._judged(cpu <= work.cpu.goal, cpu <= work.cpu.floor, work.cpu, " s"))
+        if work.rss:
+            verdicts.append(
+                self._judged(usage.rss <= work.rss.goal, usage.rss <= work.rss.floor, work.rss, " MB")
+            )
+        print(f"{line}  {', '.join(verdicts)}", flush=True)
+
+    def _judged(self, goal: bool, floor: bool, bound: Bound, unit: str) -> str:
+        self.below_floor = self.below_floor or not floor
+        if goal:
+            return f"{bound.goal:g}{unit} holds"
+        return f"{bound.goal:g}{unit} MISSED, floor {bound.floor:g}{unit} {_word(floor)}"
+
 
 def main(rows: int) -> int:
-    """Measure and print; returns 1 when the memory goal is missed."""
-    from reporthub_dagster_tests.servers.mariadb import MariaDBServer  # noqa: PLC0415 - the parent only
-    from reporthub_dagster_tests.servers.process import free_port  # noqa: PLC0415
+    """Measure and print; returns 1 when a figure is below its floor."""
+    with _servers(rows) as (urls, folder, socket):
+        bench = Bench(urls, folder, rows / MILLION)
+        bench.works()
+        limit = measured(CONTENDERS, "client", socket, "SELECT * FROM bench", str(folder / "file"))
+        print(f"{'limit: mariadb --quick --batch':34}{limit.cpu:8.1f}{limit.rss:7.0f}")
+        bench.growth()
+        bench.small()
+    if bench.below_floor:
+        print("\na figure is below its floor")
+    return int(bench.below_floor)
 
+
+@contextmanager
+def _servers(rows: int) -> Iterator[tuple[dict[str, str], Path, str]]:
+    """Both servers with the table; URLs, a folder for files and MariaDB's socket."""
     home = Path(tempfile.mkdtemp(prefix="reporthub-bench-"))
-    server = MariaDBServer(home, free_port())
+    home.chmod(0o755)
+    folders = [home / name for name in ("mariadb", "postgresql", "files")]
+    for folder in folders:
+        folder.mkdir()
+    mariadb, postgresql = MariaDBServer(folders[0], free_port()), PostgreSQLServer(folders[1], free_port())
     try:
-        server.create()
-        server.execute("CREATE DATABASE bench")
-        server.execute(TABLE, FILL.format(rows=rows), database="bench")
-        ours = measured(MODULE, "ours", server.url("bench"), str(home / "ours"))
-        rival = measured(MODULE, "pandas", server.url("bench"), str(home / "pandas.csv"))
+        mariadb.create()
+        mariadb.execute("CREATE DATABASE bench")
+        mariadb.execute(MYSQL_TABLE, MYSQL_FILL.format(rows=rows), database="bench")
+        postgresql.create()
+        postgresql.execute(POSTGRESQL_TABLE, POSTGRESQL_FILL.format(rows=rows), "VACUUM ANALYZE bench")
+        urls = {"mysql": mariadb.url("bench"), "postgresql": postgresql.url()}
+        yield urls, folders[2], str(mariadb.socket)
     finally:
-        server.stop()
+        mariadb.stop()
+        postgresql.stop()
         shutil.rmtree(home, ignore_errors=True)
-    return _print(rows, ours, rival)
 
 
-def _print(rows: int, ours: Usage, rival: Usage) -> int:
-    print(f"MariaDB to csv, {rows:,} rows of 13 columns\n")
-    print(f"{'':34}{'CPU s':>8}{'peak MB':>10}{'wall s':>8}")
-    for name, usage in (("reporthub, the whole Dagster job", ours), ("pandas.read_sql + to_csv", rival)):
-        print(f"{name:34}{usage.cpu:8.1f}{usage.rss:10.0f}{usage.wall:8.1f}")
-    print(f"\n{rival.cpu / ours.cpu:.1f}x less CPU, {rival.rss / ours.rss:.1f}x less memory")
-    holds = ours.rss <= MOST_MEMORY
-    print(f"goal: at most {MOST_MEMORY:.0f} MB: {'holds' if holds else 'MISSED'}")
-    return 0 if holds else 1
+def _name(work: Work, scale: float) -> str:
+    source = {"mysql": "MariaDB", "postgresql": "PostgreSQL"}[work.source]
+    return f"{source} to {work.format}, {_rows(work.rows * scale)}"
 
 
-class _OnlyWhatTheProductNeeds:
-    """Makes this process one in which the rival's packages are not installed."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """Find nothing, and let nobody else find them."""
-        if name in {"numpy", "pandas"}:
-            raise ModuleNotFoundError(name=name)
+def _rows(number: float) -> str:
+    return f"{round(number):,} rows"
 
 
-def run_ours(url: str, home: str) -> None:
-    """A hub with one report in it, and the job that runs it."""
-    os.environ["REPORTHUB_HOME"] = home
-    sys.meta_path.insert(0, _OnlyWhatTheProductNeeds())
-    from reporthub_dagster.db.session import Hub  # noqa: PLC0415 - after the environment is set
-    from reporthub_dagster.instance import choose_instance, run_report, write_embedded_instance  # noqa: PLC0415
-    from reporthub_dagster.settings import Settings  # noqa: PLC0415
-    from reporthub_dagster_tests.go_api import GoApi  # noqa: PLC0415
-
-    settings = Settings.load()
-    hub = Hub(settings.hub_url, ZoneInfo("UTC"))
-    hub.create_missing_tables()
-    write_embedded_instance(settings)
-    choose_instance(settings)
-    go = GoApi(settings.hub_url)
-    go.insert("report_datasources", id=1, name="bench", connection_url=url, db_type="mysql")
-    go.insert(
-        "report_configs", id=1, report_name="b", report_query=QUERY, datasource_id=1, max_rows=1_000_000
-    )
-    finished = run_report({"config_id": 1, "deliver": "none"})
-    if not finished.success:
-        sys.exit(f"the report failed: {finished.error}")
-
-
-def run_pandas(url: str, target: str) -> None:
-    """What the replaced engine does."""
-    import pandas as pd  # noqa: PLC0415
-    from sqlalchemy import create_engine  # noqa: PLC0415
-
-    pd.read_sql(QUERY, create_engine(url)).to_csv(target, index=False)
+def _word(holds: bool) -> str:
+    return "holds" if holds else "MISSED"
 
 
 if __name__ == "__main__":
-    match sys.argv[1:]:
-        case ["ours", url, home]:
-            report(lambda: run_ours(url, home))
-        case ["pandas", url, target]:
-            report(lambda: run_pandas(url, target))
-        case [rows]:
-            sys.exit(main(int(rows)))
-        case _:
-            sys.exit(main(ROWS))
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else MILLION))

@@ -32,13 +32,13 @@ def measured(module: str, contender: str, *arguments: str) -> Usage:
     return Usage(**json.loads(finished.stdout.splitlines()[-1]))
 
 
-def report(work: Callable[[], None]) -> None:
-    """Do the work and print what this process used since it started, as one line of JSON."""
+def report(work: Callable[[], None], *, children: bool = False) -> None:
+    """Do the work and print what this process, or its children alone, used, as one line of JSON."""
     import time  # noqa: PLC0415
 
     started = time.monotonic()
     work()
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN if children else resource.RUSAGE_SELF)
     numbers = {
         "cpu": usage.ru_utime + usage.ru_stime,
         "rss": usage.ru_maxrss * 1024 / 1e6,
