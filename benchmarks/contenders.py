@@ -45,7 +45,7 @@ def ours(url: str, query: str, output_format: str, target: str) -> None:
     limits = QueryLimits(timeout_seconds=3600, max_rows=100_000_000)
     result = connector.spool(BoundQuery.of([query]), Path(f"{target}.arrow"), limits)
     spool = Spool.open(result.spool)
-    RENDERERS.get(output_format)().render(spool, request_for(spool), Path(target))
+    RENDERERS.get(output_format)().render(request_for(spool), Path(target))
 
 
 def pandas(url: str, query: str, output_format: str, target: str) -> None:

@@ -26,9 +26,10 @@ from reporthub_dagster.renderers.formatting import (
     pattern_of,
 )
 from reporthub_dagster.renderers.options import TEXT_OPTIONS, RenderOptions, read_options
+from reporthub_dagster.renderers.text_scan import beginning, empty_or_holding
 
 _LINE_ENDS = {"crlf": "\r\n", "lf": "\n"}
-_FORMULA = r"^[=+\-@\t\r]"
+_FORMULA = "=+-@\t\r"
 _HARMLESS = r"^(-|[+-][0-9]+([.,][0-9]+)*([eE][+-]?[0-9]+)?)$"
 
 
@@ -98,12 +99,11 @@ class _Lines:
         return self._quoted_where_needed(texts) if self._options.quoting == "minimal" else _in_quotes(texts)
 
     def _quoted_where_needed(self, texts: pa.Array) -> pa.Array:
-        special = pc.match_substring_regex(texts, f'["\r\n{self._options.delimiter}]|^$')
+        special = empty_or_holding(texts, f'"\r\n{self._options.delimiter}')
         if self._options.null:
-            special = pc.or_(special, pc.equal(texts, literal(self._options.null)))
-        if not pc.any(special).as_py():
-            return texts
-        return pc.if_else(special, _in_quotes(texts), texts)
+            same = pc.equal(texts, literal(self._options.null))
+            special = same if special is None else pc.or_(special, same)
+        return texts if special is None else pc.if_else(special, _in_quotes(texts), texts)
 
 
 def _in_quotes(texts: pa.Array) -> pa.Array:
@@ -111,8 +111,8 @@ def _in_quotes(texts: pa.Array) -> pa.Array:
 
 
 def _without_formulas(texts: pa.Array) -> pa.Array:
-    suspect = pc.match_substring_regex(texts, _FORMULA)
-    if not pc.any(suspect).as_py():
+    suspect = beginning(texts, _FORMULA)
+    if suspect is None:
         return texts
     formula = pc.and_not(suspect, pc.match_substring_regex(texts, _HARMLESS))
     return pc.if_else(formula, joined(literal("'"), texts), texts)

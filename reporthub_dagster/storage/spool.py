@@ -9,6 +9,7 @@ The schema carries what Arrow has no type for as field metadata, key `reporthub.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,10 @@ from reporthub_dagster.storage.atomic import atomic_path
 
 KIND = b"reporthub.kind"
 TextKind = Literal["decimal", "json"]
+
+if "jemalloc" in pa.supported_memory_backends() and "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
+    # mimalloc, Arrow's own choice, keeps 30 MB more of what batches have freed.
+    pa.set_memory_pool(pa.jemalloc_memory_pool())
 
 _OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
