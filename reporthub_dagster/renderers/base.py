@@ -49,6 +49,11 @@ class Section:
         """The columns with their types."""
         return [self.spool.schema.field(name) for name in self.columns]
 
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns as a schema."""
+        return pa.schema(self.fields)
+
     def slices(self, rows: int = 16_384) -> Iterator[pa.RecordBatch]:
         """The rows, these columns in this order, in pieces small enough to build text from.
 
@@ -101,6 +106,7 @@ class Remarks:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._of_title: dict[str, None] = {}
 
     def note(self, column: str, change: str, cells: int = 1) -> None:
         """Remember that `change` happened to `cells` cells of `column`."""
@@ -111,11 +117,18 @@ class Remarks:
         """Remember a remark about a whole column."""
         self._counts[column, remark] += 0
 
+    def say_of_title(self, remark: str) -> None:
+        """Remember a remark about the title of the report or of a section."""
+        self._of_title[remark] = None
+
     def sentences(self) -> tuple[str, ...]:
-        """One sentence for each column and change, in the order of their first appearance."""
-        return tuple(
-            f"column {column!r}: {change}{_counted(cells)}"
-            for (column, change), cells in self._counts.items()
+        """The title's, then one for each column and change, in the order of their first appearance."""
+        return (
+            *(f"title: {remark}" for remark in self._of_title),
+            *(
+                f"column {column!r}: {change}{_counted(cells)}"
+                for (column, change), cells in self._counts.items()
+            ),
         )
 
 

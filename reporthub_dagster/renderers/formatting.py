@@ -185,3 +185,13 @@ def _is_number(column: pa.Field) -> bool:
 
 def _each(texts: pa.Array, write: Callable[[str], str]) -> pa.Array:
     return pa.array([None if text is None else write(text) for text in texts.to_pylist()], TEXT)
+
+
+def display_total(text: str, column: pa.Field, look: Look) -> str:
+    """A sum of a column, as its cells are shown."""
+    pattern = pattern_of(column, look)
+    if isinstance(pattern, NumberPattern):
+        return number_text(text, pattern, look)
+    if look.grouped and not pt.is_integer(column.type):
+        return _separated(text, look)
+    return text.replace(".", look.decimal_separator)

@@ -12,6 +12,7 @@ from reportlab.pdfgen.canvas import Canvas
 
 from reporthub_dagster.renderers.base import RenderRequest, Section
 from reporthub_dagster.renderers.captions import cut_caption, rows_caption, window_caption
+from reporthub_dagster.renderers.options import RenderOptions
 from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
 from reporthub_dagster.renderers.pdf_layout import GUTTER, MARGIN, Layout, wrap
 
@@ -49,10 +50,12 @@ class Pages:
     Args:
         file: Where the document is written when it is finished.
         request: What the report is.
+        options: Which of title, window and header stand above the rows.
     """
 
-    def __init__(self, file: BinaryIO, request: RenderRequest) -> None:
+    def __init__(self, file: BinaryIO, request: RenderRequest, options: RenderOptions) -> None:
         self._request = request
+        self._options = options
         self._number = 0
         self._canvas = _canvas(file, request)
 
@@ -74,21 +77,25 @@ class Pages:
         self._title_block(section)
         self._table_header()
 
-    def add_row(self, cells: list[list[Line]]) -> None:
-        """Draw one row, on a new page when this one is full."""
+    def add_row(self, cells: list[list[Line]], *, is_total: bool = False) -> None:
+        """Draw one row, on a new page when this one is full; a total stands out."""
         leading = self._layout.size * _LEADING
         height = max(map(len, cells)) * leading + 2 * _ROW_PADDING
         if self._y - height < MARGIN:
             self._close_page()
             self._open_page()
             self._table_header()
-        self._draw_cells(cells, regular(), _INK)
+        self._draw_cells(cells, semibold() if is_total else regular(), _INK)
         self._y -= height
         self._hairlines.append((self._edges[0], self._y, self._edges[-1], self._y))
 
     def add_remark(self, remark: str) -> None:
-        """Draw a sentence in place of rows."""
-        self._y -= 2 * _CAPTION * _LEADING
+        """Draw a sentence below the rows."""
+        height = 2 * _CAPTION * _LEADING
+        if self._y - height < MARGIN:
+            self._close_page()
+            self._open_page()
+        self._y -= height
         self._write(self._edges[0] + GUTTER, self._y, remark, regular(), _CAPTION, _MUTED)
 
     def finish(self) -> None:
@@ -124,11 +131,14 @@ class Pages:
     def _title_block(self, section: Section) -> None:
         room = self._layout.page[0] - 2 * MARGIN
         rows = section.row_count
-        for line in wrap(section.name or self._request.title, room / _TITLE, semibold())[0][:3]:
+        title = section.name or self._request.title
+        lines = wrap(title, room / _TITLE, semibold())[0][:3] if self._options.title is not False else []
+        for line in lines:
             self._y -= _TITLE
             self._write(MARGIN, self._y, line, semibold(), _TITLE, _INK)
             self._y -= _TITLE * (_LEADING - 1)
-        captions = [(f"{window_caption(self._request.window)}  ·  {rows_caption(rows)}", _MUTED)]
+        window = f"{window_caption(self._request.window)}  ·  " if self._options.window is not False else ""
+        captions = [(f"{window}{rows_caption(rows)}", _MUTED)]
         if section.truncated:
             captions.append((cut_caption(rows), _WARNING))
         for text, colour in captions:
@@ -137,6 +147,8 @@ class Pages:
         self._y -= _CAPTION * 2
 
     def _table_header(self) -> None:
+        if not self._options.header:
+            return
         leading = self._layout.size * _LEADING
         height = max(map(len, self._header)) * leading + 2 * _ROW_PADDING
         self._draw_cells(self._header, semibold(), _INK, bottom=height)
@@ -192,7 +204,9 @@ class Pages:
         self._canvas.translate(MARGIN + face.width(page) * _FOOTER, _FOOTER_BASELINE)
         self._canvas.doForm(_TOTAL)
         self._canvas.restoreState()
-        about = f"{self._request.title}  ·  {window_caption(self._request.window)}"
+        title = [self._request.title] if self._options.title is not False else []
+        window = [window_caption(self._request.window)] if self._options.window is not False else []
+        about = "  ·  ".join(title + window)
         lines, _, _ = wrap(about, (self._layout.page[0] - 2 * MARGIN - 120) / _FOOTER, face)
         x = self._layout.page[0] - MARGIN - face.width(lines[0]) * _FOOTER
         self._write(x, _FOOTER_BASELINE, lines[0], face, _FOOTER, _MUTED)

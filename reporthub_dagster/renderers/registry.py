@@ -13,6 +13,9 @@ RENDERERS: Registry[Renderer] = Registry(
         "csv": Entry("reporthub_dagster.renderers.csv:CsvRenderer"),
         "xlsx": Entry("reporthub_dagster.renderers.xlsx:XlsxRenderer"),
         "json": Entry("reporthub_dagster.renderers.json:JsonRenderer"),
+        "jsonl": Entry("reporthub_dagster.renderers.jsonl:JsonLinesRenderer"),
+        "parquet": Entry("reporthub_dagster.renderers.parquet:ParquetRenderer"),
+        "html": Entry("reporthub_dagster.renderers.html:HtmlRenderer"),
         "pdf": Entry("reporthub_dagster.renderers.pdf:PdfRenderer"),
     },
 )

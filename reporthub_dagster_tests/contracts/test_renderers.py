@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -24,7 +25,8 @@ from reporthub_dagster_tests.renderers.readers import READERS, Content
 from reporthub_dagster_tests.renderers.spools import WINDOW, request_for, spool_of, value_spool
 from reporthub_dagster_tests.renderers.values import TYPES, VALUES, Value
 
-NULLS = {"csv": "", "pdf": "", "json": None, "xlsx": None}
+NULLS = {"csv": "", "html": "", "pdf": "", "json": None, "jsonl": None, "parquet": None, "xlsx": None}
+WITHOUT_HEADER = ("json", "jsonl")
 TABLE = pa.schema(
     [("row", pa.utf8()), ("city", pa.utf8()), ("amount", pa.decimal128(12, 2)), ("n", pa.int64())]
 )
@@ -108,7 +110,7 @@ def test_columns_are_shown_as_asked(kind: str, tmp_path: Path) -> None:
 def test_an_empty_result_is_a_file_with_its_header(kind: str, tmp_path: Path) -> None:
     content = read_back(kind, spool_of(tmp_path / "spool.arrow", TABLE), tmp_path)
 
-    assert content.header == (None if kind == "json" else TABLE.names)
+    assert content.header == (None if kind in WITHOUT_HEADER else TABLE.names)
     assert content.rows == []
 
 
@@ -154,7 +156,8 @@ def test_instants_are_in_the_zone_of_the_window(kind: str, tmp_path: Path) -> No
     content = read_back(kind, spool, tmp_path, window=replace(WINDOW, timezone="Europe/Berlin"))
 
     shown = [str(row[1]).replace("T", " ")[:19] for row in content.rows]
-    assert shown == ["2025-03-30 01:59:00", "2025-03-30 03:00:00"]
+    in_utc = ["2025-03-30 00:59:00", "2025-03-30 01:00:00"]
+    assert shown == (in_utc if kind == "parquet" else ["2025-03-30 01:59:00", "2025-03-30 03:00:00"])
 
 
 @every_format
@@ -216,6 +219,39 @@ def test_a_full_disk_leaves_nothing(kind: str, tmp_path: Path) -> None:
     assert left_behind(tmp_path) == ["spool.arrow"]
 
 
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from reporthub_dagster.renderers.registry import RENDERERS
+from reporthub_dagster.storage.spool import Spool
+from reporthub_dagster_tests.renderers.spools import request_for
+
+class Deadly(Spool):
+    def batches(self, columns=None):
+        for number, batch in enumerate(super().batches(columns)):
+            if number:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield batch
+
+kind, folder = sys.argv[1], Path(sys.argv[2])
+whole = Spool.open(folder / "spool.arrow")
+deadly = Deadly(whole.path, whole.schema, whole.row_count)
+RENDERERS.get(kind)().render(request_for(deadly), folder / f"report.{kind}")
+"""
+
+
+@every_format
+def test_a_killed_rendering_leaves_no_visible_file_and_the_next_succeeds(kind: str, tmp_path: Path) -> None:
+    spool = table(tmp_path)
+    killed = subprocess.run([sys.executable, "-c", KILLED, kind, str(tmp_path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [name for name in left_behind(tmp_path) if not name.startswith(".")] == ["spool.arrow"]
+
+    content = read_back(kind, spool, tmp_path)
+
+    assert len(content.rows) == 5
+
+
 def left_behind(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
@@ -235,7 +271,16 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.parametrize(
-    ("kind", "rows"), [("csv", 300_000), ("json", 300_000), ("xlsx", 30_000), ("pdf", 20_000)]
+    ("kind", "rows"),
+    [
+        ("csv", 300_000),
+        ("json", 300_000),
+        ("jsonl", 100_000),
+        ("parquet", 300_000),
+        ("xlsx", 100_000),
+        ("html", 100_000),
+        ("pdf", 20_000),
+    ],
 )
 def test_memory_does_not_grow_with_the_rows(kind: str, rows: int, tmp_path: Path) -> None:
     def peak(name: str, batches: int) -> int:

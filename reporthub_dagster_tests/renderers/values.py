@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -24,8 +25,8 @@ class Value:
     """A cell.
 
     Attributes:
-        text: What csv and pdf show, and json and xlsx, too, unless `formats` says otherwise.
-        formats: What a reader of that format gets instead.
+        text: What csv, html and pdf show, and json and xlsx, too, unless `formats` says otherwise.
+        formats: What a reader of that format gets instead; jsonl is as json, parquet has the value itself.
     """
 
     name: str
@@ -39,7 +40,10 @@ class Value:
         return self.type if isinstance(self.type, pa.Field) else pa.field("value", self.type)
 
     def expected(self, kind: str) -> Any:
-        return self.formats.get(kind, self.text)
+        if kind == "parquet":
+            value = pa.scalar(self.value, self.field.type).as_py()
+            return value if not isinstance(value, float) or math.isfinite(value) else self.text
+        return self.formats.get("json" if kind == "jsonl" else kind, self.text)
 
 
 def number(name: str, kind: pa.DataType | pa.Field, value: Any, text: str, **formats: Any) -> Value:
@@ -163,10 +167,10 @@ VALUES = [
     text("link", "https://example.com/?q=1"),
     text("quotes", 'say "hi", twice; or | so'),
     text("line breaks", "one\r\ntwo\nthree", pdf="onetwothree"),
-    text("control characters", "\x00\x01\x1f", pdf="���"),
+    text("control characters", "\x00\x01\x1f", pdf="���", html="���"),
     text("escaped control character", "_x0041_x0042_"),
     text("markup", "<r>&amp;</r>"),
-    text("no characters", "\ufffe\uffff", pdf="��"),
+    text("no characters", "\ufffe\uffff", pdf="��", html="��"),
     text("40,000 characters", FORTY_THOUSAND, xlsx="x" * 32_767, pdf=...),
     text("right to left", "\u200fשלום\u202e", pdf="����"),
     text("emoji", "a😀b", pdf="a�b"),
