@@ -9,13 +9,15 @@ document properties, and lines above the table on demand; when rows were cut, a 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import BinaryIO
 
 import pyarrow as pa
+import pyarrow.types as pt
 
 from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.captions import cut_caption, rows_caption, window_caption
-from reporthub_dagster.renderers.cells import TEXT, joined, literal, text_bytes
+from reporthub_dagster.renderers.cells import TEXT, is_numeric, joined, literal, text_bytes
 from reporthub_dagster.renderers.formatting import Look, display_texts, look_of, note_unused_patterns
 from reporthub_dagster.renderers.options import RenderOptions, read_options
 from reporthub_dagster.renderers.totals import LABEL, Totals
@@ -123,7 +125,7 @@ class _Book:
         self._package.close()
 
     def _columns(self, section: Section) -> tuple[SheetColumn, ...]:
-        widths = _widths(section, self._look)
+        widths = _widths(section, self._look, self._options.totals)
         return tuple(
             SheetColumn(field, width, self._look, self._options.null, self._styles, self.remarks)
             for field, width in zip(section.fields, widths, strict=True)
@@ -170,10 +172,11 @@ class _Book:
         rows = "".join(f"<row>{text_cell(name, label)}{text_cell(text, plain)}</row>" for name, text in lines)
         self._names.append(sheet_name("Note", self._names))
         xml = (
-            f'{DECLARATION}<worksheet xmlns="{MAIN}"><dimension ref="A1:B{len(lines)}"/><cols>'
+            f'{DECLARATION}<worksheet xmlns="{MAIN}"><sheetPr><pageSetUpPr fitToPage="1"/></sheetPr>'
+            f'<dimension ref="A1:B{len(lines)}"/><cols>'
             '<col min="1" max="1" width="12" customWidth="1"/>'
             '<col min="2" max="2" width="80" customWidth="1"/>'
-            f"</cols><sheetData>{rows}</sheetData></worksheet>"
+            f'</cols><sheetData>{rows}</sheetData><pageSetup orientation="landscape"/></worksheet>'
         )
         self._package.add(f"xl/worksheets/sheet{len(self._names)}.xml", [xml.encode()])
 
@@ -234,8 +237,7 @@ class _Rows:
         frame, texts = self._frame, self._totals.texts()
         cells = []
         for position, column in enumerate(frame.columns):
-            style = Style(column.pattern, column.is_numeric, int(column.is_numeric), dress="total")
-            number = self._styles.number(style)
+            number = self._styles.number(replace(column.style, pattern=column.pattern, dress="total"))
             text = texts.get(position)
             if text is not None:
                 cells.append(self._sum(position, text, number))
@@ -269,13 +271,18 @@ def _height_attributes(heights: dict[int, int], rows: int) -> pa.Array:
     return pa.array(attributes, TEXT)
 
 
-def _widths(section: Section, look: Look) -> list[int]:
+def _widths(section: Section, look: Look, totals: tuple[str, ...]) -> list[int]:
     """Widths in characters, from the headers and the first rows."""
     longest = [_characters(name) + 2 for name in section.columns]  # the filter's arrow takes its part
     for batch in section.slices(rows=_SAMPLE_ROWS):
         for position, (array, field) in enumerate(zip(batch.columns, section.fields, strict=True)):
             texts = display_texts(array, field, look).to_pylist()
-            longest[position] = max([longest[position], *(_characters(text) for text in texts if text)])
+            widest = max((_characters(text) for text in texts if text), default=0)
+            # Excel puts separators between the thousands of a decimal.
+            widest += widest // 4 if is_numeric(field) and not pt.is_integer(field.type) else 0
+            # A sum has as many digits more as the number of its rows.
+            widest += len(str(section.row_count)) if field.name in totals else 0
+            longest[position] = max(longest[position], widest)
         break
     least, most = _WIDTHS
     return [min(max(width + 2, least), most) for width in longest]

@@ -27,6 +27,8 @@ from reporthub_dagster.storage.spool import text_kind
 _SIGNIFICANT = 15
 _DATE, _CLOCK, _ELAPSED = "yyyy-mm-dd", "hh:mm:ss", "[h]:mm:ss"
 _DATE_CLOCK = f"{_DATE} {_CLOCK}"
+_TRUTH = '"TRUE";"TRUE";"FALSE"'
+"""Excel shows truth values as words whatever their format; LibreOffice shows some as 0 and 1 without it."""
 _EPOCH_SERIAL = 25_569
 """Excel's number of 1970-01-01."""
 _FIRST_SERIAL, _LAST_SERIAL = 61, 2_958_465
@@ -118,7 +120,7 @@ def _places(scale: int) -> str:
 
 
 def _booleans(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
-    return Numbers(array.cast(pa.int8()).cast(TEXT), kind="b")
+    return Numbers(array.cast(pa.int8()).cast(TEXT), _TRUTH, "b")
 
 
 def _dates(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:

@@ -15,8 +15,8 @@ from reporthub_dagster.renderers.xlsx_styles import Style, Styles
 from reporthub_dagster.renderers.xlsx_text import cut_to_cells, escaped_cell, escaped_cells
 
 TOO_LONG = "longer than the 32,767 characters of an Excel cell and cut"
-_AFTER_TEXT, _AFTER_NUMBER = "</t></is></c>", "</v></c>"
 _EMPTY = "<c/>"
+_AFTER_TEXT, _AFTER_NUMBER = "</t></is></c>", "</v></c>"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,13 @@ class SheetColumn:
         self.width = width
         self.is_numeric = is_numeric(column)
         own = pattern_of(column, look)
-        self.style = Style(own.excel if own else "", self.is_numeric, int(self.is_numeric))
+        self._read = number_reader(column)
+        self.style = Style(
+            pattern=own.excel if own else "",
+            left=self._read is not None and not self.is_numeric,
+            right=self.is_numeric,
+            indent=int(self.is_numeric),
+        )
         self.pattern = self.style.pattern
         self.is_all_numbers = True
         self._own = own is not None
@@ -69,8 +75,7 @@ class SheetColumn:
         self._text_style = look.style
         self._styles = styles
         self._remarks = remarks
-        self._read = number_reader(column)
-        self._blank = self._of_text(null) if null else _EMPTY
+        self._blank = text_cell(null, styles.number(self.style)) if null else _EMPTY
 
     def cells(self, array: pa.Array) -> Cells:
         """The cells of a slice, none of them null."""
@@ -116,9 +121,6 @@ class SheetColumn:
         several = pa.array([row in lines for row in range(len(texts))])
         before = pc.if_else(several, literal(wrapped), literal(plain))
         return Cells(joined(before, xml, literal(_AFTER_TEXT)), lines=lines)
-
-    def _of_text(self, text: str) -> str:
-        return text_cell(text, self._styles.number(replace(self.style, pattern="")))
 
 
 def text_cell(text: str, style: int) -> str:

@@ -15,7 +15,9 @@ from typing import BinaryIO
 
 from isal import isal_zlib
 
-_LIMIT = 0xFFFFFFFF
+_IN_ZIP64 = 0xFFFFFFFF
+_LARGE = _IN_ZIP64
+"""From here on a size or a place stands in a ZIP64 record."""
 _VERSION, _VERSION_ZIP64 = 20, 45
 _UTF8_NAMES = 1 << 11
 _DEFLATED = 8
@@ -40,7 +42,7 @@ class _Part:
 
     @property
     def is_large(self) -> bool:
-        return max(self.packed, self.size, self.offset) >= _LIMIT
+        return max(self.packed, self.size, self.offset) >= _LARGE
 
 
 class Package:
@@ -80,18 +82,20 @@ class Package:
             self._file.write(_entry(part))
         end = self._file.tell()
         size, count = end - start, len(self._parts)
-        if start >= _LIMIT:
+        if start >= _LARGE:
             self._file.write(
                 _END64.pack(b"PK\6\6", 44, _VERSION_ZIP64, _VERSION_ZIP64, 0, 0, count, count, size, start)
                 + _LOCATOR64.pack(b"PK\6\7", 0, end, 1)
             )
-        self._file.write(_END.pack(b"PK\5\6", 0, 0, count, count, size, min(start, _LIMIT), 0))
+        self._file.write(
+            _END.pack(b"PK\5\6", 0, 0, count, count, size, _IN_ZIP64 if start >= _LARGE else start, 0)
+        )
 
 
 def _header(part: _Part) -> bytes:
-    large = max(part.packed, part.size) >= _LIMIT
+    large = max(part.packed, part.size) >= _LARGE
     extra = _SIZES64.pack(1, 16, part.size, part.packed) if large else _HINT
-    packed, size = (_LIMIT, _LIMIT) if large else (part.packed, part.size)
+    packed, size = (_IN_ZIP64, _IN_ZIP64) if large else (part.packed, part.size)
     return (
         _HEADER.pack(
             b"PK\3\4",
@@ -115,7 +119,7 @@ def _entry(part: _Part) -> bytes:
     large = part.is_large
     version = _VERSION_ZIP64 if large else _VERSION
     extra = struct.pack("<HHQQQ", 1, 24, part.size, part.packed, part.offset) if large else b""
-    packed, size, offset = (_LIMIT,) * 3 if large else (part.packed, part.size, part.offset)
+    packed, size, offset = (_IN_ZIP64,) * 3 if large else (part.packed, part.size, part.offset)
     return (
         _ENTRY.pack(
             b"PK\1\2",

@@ -46,12 +46,14 @@ class Style:
 
     Attributes:
         pattern: Its number format; empty is Excel's General.
+        left: Aligned to the left, also where a program would put such a value elsewhere.
         right: Aligned to the right.
         indent: Steps from that edge.
         wrapped: Shown in several lines.
     """
 
     pattern: str = ""
+    left: bool = False
     right: bool = False
     indent: int = 0
     wrapped: bool = False
@@ -92,7 +94,7 @@ class Styles:
     def _format(self, style: Style) -> str:
         font, fill, border = _DRESSES[style.dress]
         number = self._patterns.get(style.pattern, 0)
-        side = f' horizontal="{"right" if style.right else "left"}"' if style.right or style.indent else ""
+        side = ' horizontal="right"' if style.right else ' horizontal="left"' if style.left else ""
         indent = f' indent="{style.indent}"' if style.indent else ""
         wrapped = ' wrapText="1"' if style.wrapped else ""
         return (

@@ -99,6 +99,32 @@ def test_a_type_without_a_text_form_names_its_column(tmp_path: Path) -> None:
         written(spool)
 
 
+def test_a_text_for_null_differs_from_the_same_text(tmp_path: Path) -> None:
+    assert written(two(tmp_path, (None, "NULL")), null="NULL") == b'a,b\r\nNULL,"NULL"\r\n'
+
+
+def test_lines_may_end_as_on_unix_and_have_no_header(tmp_path: Path) -> None:
+    assert written(two(tmp_path, ("x", "y")), line_ending="lf", header=False) == b"x,y\n"
+
+
+@pytest.mark.parametrize(
+    ("quoting", "line"), [("minimal", b"-1,x,"), ("text", b'-1,"x",'), ("all", b'"-1","x",')]
+)
+def test_quotes_stand_where_asked_for(quoting: str, line: bytes, tmp_path: Path) -> None:
+    schema = pa.schema([("n", pa.int64()), ("t", pa.utf8()), ("m", pa.int64())])
+    spool = spool_of(tmp_path / "s.arrow", schema, [[-1], ["x"], [None]])
+
+    assert written(spool, quoting=quoting, header=False) == line + b"\r\n"
+
+
+def test_a_decimal_comma_is_no_delimiter(tmp_path: Path) -> None:
+    schema = pa.schema([("a", pa.float64()), ("b", pa.utf8())])
+    spool = spool_of(tmp_path / "s.arrow", schema, [[1.5], ["x"]])
+
+    assert written(spool, decimal_separator=",", header=False) == b'"1,5",x\r\n'
+    assert written(spool, decimal_separator=",", delimiter=";", header=False) == b"1,5;x\r\n"
+
+
 def test_huge_cells_are_written_in_smaller_pieces(tmp_path: Path) -> None:
     cell = "x" * 3_000_000
 

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reporthub_dagster.renderers.base import RenderRequest, Section
 from reporthub_dagster.renderers.json import JsonRenderer
 from reporthub_dagster.reporting.records import RenderedFile
 from reporthub_dagster.storage.spool import text_field
-from reporthub_dagster_tests.renderers.spools import request_for, spool_of
+from reporthub_dagster_tests.renderers.spools import WINDOW, request_for, spool_of
 
 NUMBER = text_field("v", "decimal")
 DOCUMENT = text_field("v", "json")
@@ -38,6 +39,38 @@ def test_a_row_is_a_line_of_one_array(tmp_path: Path) -> None:
 
 def test_an_empty_result_is_an_empty_array(tmp_path: Path) -> None:
     assert text_of(tmp_path, pa.field("v", pa.int64()), []) == "[]\n"
+
+
+def test_an_object_says_what_the_rows_are(tmp_path: Path) -> None:
+    spool = spool_of(tmp_path / "spool.arrow", pa.schema([("v", pa.int64())]), [[1, 2]])
+    request = request_for(spool, options={"layout": "object"}, truncated=True)
+
+    document = json.loads(JsonRenderer().render(request, tmp_path / "report.json").path.read_bytes())
+
+    assert document == {
+        "report": "Daily settlements",
+        "window": {
+            "start": "2025-01-31T00:00:00+07:00",
+            "end": "2025-02-01T00:00:00+07:00",
+            "timezone": "Asia/Jakarta",
+        },
+        "truncated": True,
+        "columns": [{"name": "v", "type": "int64"}],
+        "rows": [{"v": 1}, {"v": 2}],
+    }
+
+
+@pytest.mark.parametrize("layout", ["array", "object"])
+def test_several_sections_stand_side_by_side(layout: str, tmp_path: Path) -> None:
+    spool = spool_of(tmp_path / "spool.arrow", pa.schema([("v", pa.int64())]), [[1]])
+    sections = (Section("One", spool, ("v",)), Section('T"wo', spool, ("v",)))
+    request = RenderRequest("Both", WINDOW, sections, {"layout": layout})
+
+    document = json.loads(JsonRenderer().render(request, tmp_path / "report.json").path.read_bytes())
+
+    if layout == "object":
+        document = {section["name"]: section["rows"] for section in document["sections"]}
+    assert document == {"One": [{"v": 1}], 'T"wo': [{"v": 1}]}
 
 
 @pytest.mark.parametrize("name", ['a "b"', "back\\slash", "Zürich", "line\nbreak"])

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import openpyxl
 import pyarrow as pa
@@ -16,14 +17,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openpyxl.workbook import Workbook
+from python_calamine import CalamineWorkbook
 
-from reporthub_dagster.renderers import xlsx
+from reporthub_dagster.renderers import xlsx, xlsx_package
+from reporthub_dagster.renderers.base import RenderRequest, Section
 from reporthub_dagster.renderers.xlsx import XlsxRenderer
 from reporthub_dagster.renderers.xlsx_sheet import sheet_name
 from reporthub_dagster.reporting.errors import PermanentError
 from reporthub_dagster.storage.spool import text_field
 from reporthub_dagster_tests.renderers.readers import unescaped
-from reporthub_dagster_tests.renderers.spools import request_for, spool_of
+from reporthub_dagster_tests.renderers.spools import WINDOW, request_for, spool_of
+from reporthub_dagster_tests.renderers.values import VALUES
 
 MOMENT = datetime(2025, 1, 31, 8)
 
@@ -183,6 +187,114 @@ def test_more_columns_than_a_sheet_has_are_refused(tmp_path: Path) -> None:
 
     with pytest.raises(PermanentError, match="16,384 columns, not 16,385"):
         XlsxRenderer().render(request_for(spool), tmp_path / "report.xlsx")
+
+
+def test_openpyxl_and_calamine_agree_cell_by_cell(tmp_path: Path) -> None:
+    fields = [pa.field(value.name, value.field.type, metadata=value.field.metadata) for value in VALUES]
+    spool = spool_of(tmp_path / "spool.arrow", pa.schema(fields), [[value.value] for value in VALUES])
+
+    file = XlsxRenderer().render(request_for(spool), tmp_path / "report.xlsx")
+
+    ours = openpyxl.load_workbook(file.path).active
+    theirs = CalamineWorkbook.from_path(file.path).get_sheet_by_index(0).to_python(skip_empty_area=False)
+    assert theirs[0] == [value.name for value in VALUES]
+    for number, value in enumerate(VALUES):
+        cell, other = ours.cell(2, number + 1).value, theirs[1][number]
+        assert same(cell, other), (value.name, cell, other)
+
+
+def same(cell: Any, other: Any) -> bool:
+    """openpyxl leaves `_xHHHH_` as it is and calamine line ends; calamine has whole days as dates."""
+    if isinstance(cell, str):
+        return bool(unescaped(cell).replace("\r\n", "\n") == unescaped(other).replace("\r\n", "\n"))
+    if isinstance(cell, datetime) and not isinstance(other, datetime):
+        return bool(cell.date() == other)
+    return bool(cell == other)
+
+
+def test_totals_follow_the_filters_where_excel_counts_exactly(tmp_path: Path) -> None:
+    schema = pa.schema([("who", pa.utf8()), ("amount", pa.decimal128(20, 2)), ("card", pa.int64())])
+    rows: list[list[Any]] = [["a", "b"], [Decimal("1.50"), Decimal("2.25")], [10**16, 1]]
+    spool = spool_of(tmp_path / "spool.arrow", schema, rows)
+    request = request_for(spool, options={"totals": ["amount", "card"]})
+
+    path = XlsxRenderer().render(request, tmp_path / "report.xlsx").path
+
+    total = [cell.value for cell in openpyxl.load_workbook(path).active[4]]
+    cached = [cell.value for cell in openpyxl.load_workbook(path, data_only=True).active[4]]
+    assert total == ["Total", "=SUBTOTAL(109,B2:B3)", "10000000000000001"]
+    assert cached == ["Total", 3.75, "10000000000000001"]
+
+
+@pytest.mark.parametrize(("rows", "sheets"), [(2, [4]), (3, [4, 2]), (4, [4, 3])])
+def test_a_total_that_finds_no_room_stands_on_the_next_sheet(
+    rows: int, sheets: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xlsx, "SHEET_ROWS", 4)
+
+    book = workbook(tmp_path, pa.field("v", pa.int64()), list(range(rows)), options={"totals": ["v"]})
+
+    assert [sheet.max_row for sheet in book.worksheets] == sheets
+    last = book.worksheets[-1]
+    assert last.cell(last.max_row, 1).value == (
+        "=SUBTOTAL(109,A2:A3)" if len(sheets) == 1 else sum(range(rows))
+    )
+
+
+def test_title_and_window_stand_above_the_table_on_demand(tmp_path: Path) -> None:
+    book = workbook(tmp_path, pa.field("v", pa.int64()), [1, 2], options={"title": True, "window": True})
+
+    assert column(book) == ["Daily settlements", "31 January 2025 · Asia/Jakarta", None, "v", 1, 2]
+    assert (book.active.freeze_panes, book.active.auto_filter.ref) == ("A5", "A4:A6")
+
+
+def test_a_pattern_is_the_number_format_and_null_may_have_a_text(tmp_path: Path) -> None:
+    options = {"column_formats": {"v": "0.0%"}, "null": "n/a", "header": False, "sheet_name": "Rates"}
+
+    book = workbook(tmp_path, pa.field("v", pa.float64()), [0.5, None], options=options)
+
+    assert (book.sheetnames, column(book)) == (["Rates"], [0.5, "n/a"])
+    assert book.active["A1"].number_format == "0.0%"
+    assert book.active.freeze_panes is None
+
+
+def test_every_section_is_a_sheet(tmp_path: Path) -> None:
+    spool = spool_of(tmp_path / "spool.arrow", pa.schema([("v", pa.int64())]), [[1]])
+    sections = tuple(Section(name, spool, ("v",), name == "B") for name in ("A", "B"))
+
+    file = XlsxRenderer().render(RenderRequest("Both", WINDOW, sections), tmp_path / "report.xlsx")
+
+    book = openpyxl.load_workbook(file.path)
+    assert book.sheetnames == ["A", "B", "Note"]
+    assert [column(book, sheet) for sheet in (0, 1)] == [["v", 1], ["v", 1]]
+    assert [book["Note"].cell(row, 2).value for row in (3, 4)] == ["B", "1 row"]
+
+
+def test_a_sheet_says_how_large_it_is(tmp_path: Path) -> None:
+    schema = pa.schema([(f"c{number}", pa.int8()) for number in range(30)])
+    spool = spool_of(tmp_path / "spool.arrow", schema, [[1, 2]] * 30)
+
+    file = XlsxRenderer().render(request_for(spool), tmp_path / "report.xlsx")
+
+    with ZipFile(file.path) as package:
+        assert b'<dimension ref="A1:AD3"/>' in package.read("xl/worksheets/sheet1.xml")
+
+
+@pytest.mark.parametrize("limit", [0xFFFFFFFF, 60, 1])
+def test_a_package_is_a_zip_file_whatever_its_size(
+    limit: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(xlsx_package, "_LARGE", limit)
+    parts = {"small.xml": b"x", "large.xml": b"0123456789" * 1000}
+    with (tmp_path / "p.zip").open("xb") as file:
+        package = xlsx_package.Package(file)
+        for name, data in parts.items():
+            package.add(name, [data[:5], data[5:]])
+        package.close()
+
+    with ZipFile(tmp_path / "p.zip") as found:
+        assert found.testzip() is None
+        assert {name: found.read(name) for name in found.namelist()} == parts
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
