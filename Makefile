@@ -35,6 +35,7 @@ check: $(ENVIRONMENT) ## Lint, types, layers, lock file
 bench: $(ENVIRONMENT) ## Measure what we claim against a named rival
 	$(RUN) python -m benchmarks.data_path
 	$(RUN) python -m benchmarks.tick
+	$(RUN) python -m benchmarks.renderers
 
 format: $(ENVIRONMENT) ## Format the code
 	$(RUN) ruff format .

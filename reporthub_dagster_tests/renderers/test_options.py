@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
@@ -194,3 +195,16 @@ def test_a_pattern_that_does_not_fit_its_column_is_a_remark(kind: str, tmp_path:
     assert file.warnings == (
         "column 'v': its pattern in column_formats does not fit its type and is not used",
     )
+
+
+def test_the_documentation_has_every_option_and_who_honours_it() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    rows = [re.split(r"(?<!\\)\|", line) for line in text.split("## Patterns", maxsplit=1)[0].splitlines()]
+    documented = {row[1].strip(" `"): row[4].strip().split(", ") for row in rows if len(row) == 6}
+    documented.pop("option")
+    documented.pop("---")
+
+    assert documented == {
+        name: [kind for kind in RENDERERS.kinds() if name in RENDERERS.get(kind).honours]
+        for name in RenderOptions.model_fields
+    }
