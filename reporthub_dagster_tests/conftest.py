@@ -10,6 +10,7 @@ settings.load_profile("reporthub")
 pytest_plugins = [
     "reporthub_dagster_tests.servers.mariadb",
     "reporthub_dagster_tests.servers.postgresql",
+    "reporthub_dagster_tests.servers.s3",
     "reporthub_dagster_tests.servers.sftp",
     "reporthub_dagster_tests.servers.smtp",
     "reporthub_dagster_tests.servers.web",

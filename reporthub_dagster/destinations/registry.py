@@ -13,6 +13,7 @@ DESTINATIONS: Registry[Destination] = Registry(
         "email": Entry("reporthub_dagster.destinations.email:EmailDestination"),
         "sftp": Entry("reporthub_dagster.destinations.sftp:SftpDestination", extra="sftp"),
         "webhook": Entry("reporthub_dagster.destinations.webhook:WebhookDestination"),
+        "s3": Entry("reporthub_dagster.destinations.s3:S3Destination", extra="s3"),
         "file_share": Entry("reporthub_dagster.destinations.file_share:FileShareDestination"),
     },
 )

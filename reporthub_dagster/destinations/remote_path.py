@@ -15,14 +15,15 @@ from reporthub_dagster.reporting.records import Recipient, RenderedFile
 class RemotePath:
     """A folder, or a file where its last part says so; and the place in the rows where a person finds it.
 
-    The last part names the file when it holds `{{file_name}}`, or when there is one file and the part ends as
-    that file does.
+    The last part names the file when `names_file`, when it holds `{{file_name}}`, or when there is one file
+    and the part ends as that file does.
     """
 
     template: str
     table: str
     row: int
     column: str
+    names_file: bool = False
 
     @property
     def base(self) -> PurePosixPath:
@@ -32,7 +33,7 @@ class RemotePath:
         """
         base = PurePosixPath()
         template = PurePosixPath(self.template)
-        for part in template.parent.parts if template.suffix else template.parts:
+        for part in template.parent.parts if template.suffix or self.names_file else template.parts:
             if "{" in part:
                 break
             base /= part
@@ -62,7 +63,9 @@ class RemotePath:
         for part in rest:
             path /= filled_part(part, own)
         last = PurePosixPath(self.template).name
-        is_file = "file_name" in last or (alone and _ending(last) == _ending(file.name) != "")
+        is_file = (
+            self.names_file or "file_name" in last or (alone and _ending(last) == _ending(file.name) != "")
+        )
         return path if is_file else path / file.name
 
 

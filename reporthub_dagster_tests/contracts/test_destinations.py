@@ -14,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from reporthub_dagster.destinations.base import Destination, DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
+from reporthub_dagster.destinations.s3 import S3Destination
 from reporthub_dagster.destinations.sftp_session import SftpSession
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
 from reporthub_dagster_tests.destinations.parcels import delivery, parcel, rendered, send_all, states
 from reporthub_dagster_tests.servers.process import free_port
+from reporthub_dagster_tests.servers.s3 import Bucket
 from reporthub_dagster_tests.servers.sftp import RememberedHostKeys, SftpServer
 from reporthub_dagster_tests.servers.smtp import MailServer
 from reporthub_dagster_tests.servers.web import Answer, WebServer
@@ -288,8 +291,58 @@ class SftpCase(Case):
         self.fixture("monkeypatch").setattr(SftpSession, "put", cut_once)
 
 
+class S3Case(Case):
+    method = "s3"
+    people = ("to/ana", "to/bo", "to/cy")
+    big = 50 * MB
+    unreachable_state = "retry"
+    broken = (
+        ({}, (), "delivery_config.bucket"),
+        ({"bucket": "b", "access_key": CANARY}, (), "delivery_config.secret_key"),
+        ({"bucket": "b", "secret_key": CANARY}, (), "delivery_config.access_key"),
+        ({"bucket": "b", "acl": "everybody"}, (), "delivery_config.acl"),
+        ({"bucket": "b", "endpoint_url": "nowhere"}, (), "delivery_config.endpoint_url"),
+    )
+
+    def __init__(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+        super().__init__(tmp_path, request)
+        self.bucket: Bucket = self.fixture("bucket")
+
+    def options(self) -> dict[str, Any]:
+        keys = {"access_key": f"AK{CANARY}", "secret_key": CANARY, "session_token": CANARY}
+        return {"bucket": self.bucket.name, "endpoint_url": self.bucket.endpoint, **keys}
+
+    def unreachable(self) -> Destination:
+        return self.build({**self.options(), "endpoint_url": f"http://127.0.0.1:{free_port()}"}, *self.people)
+
+    def arrived(self, person: str) -> dict[str, bytes]:
+        return self.bucket.content(person)
+
+    def refuse(self, person: str) -> None:
+        self._answer(person, 403, "AccessDenied", 9)
+
+    def fail_for_now(self, person: str) -> None:
+        self._answer(person, 503, "SlowDown", 1)
+
+    def _answer(self, person: str, status: int, code: str, times: int) -> None:
+        """The emulator knows no rights per key: its answer comes from here."""
+        real = S3Destination._put  # noqa: SLF001
+        left = [times]
+
+        def put(destination: S3Destination, file: Any, place: Any, execution_id: str) -> None:
+            if left[0] and str(place).startswith(person):
+                left[0] -= 1
+                error = {"Code": code, "Message": f"your key is {CANARY}"}
+                raise ClientError(
+                    {"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, "PutObject"
+                )
+            real(destination, file, place, execution_id)
+
+        self.fixture("monkeypatch").setattr(S3Destination, "_put", put)
+
+
 CASES: dict[str, type[Case]] = {
-    case.method: case for case in (EmailCase, SftpCase, WebhookCase, FileShareCase)
+    case.method: case for case in (EmailCase, SftpCase, WebhookCase, S3Case, FileShareCase)
 }
 
 
