@@ -41,6 +41,7 @@ from reporthub_dagster.settings import Settings
 from reporthub_dagster.status import Limits, print_status, status_document
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
 from reporthub_dagster.timetable import Timetable, print_schedule
+from reporthub_dagster.trial import Trial, try_data_source, try_delivery
 
 P = ParamSpec("P")
 DONE, FAILED, FIX = 0, 1, 2
@@ -354,6 +355,47 @@ def purge(older_than: str, dry_run: bool, as_json: bool) -> int:
     else:
         output.print_purge(verdicts, dry=dry_run)
     return DONE
+
+
+@main.command("test-delivery")
+@click.argument("delivery_id", type=click.IntRange(min=1))
+@click.option("--to", default="", help="Of an e-mail delivery: an address that gets a small test file.")
+@_as_json
+@_errors_in_one_line
+def try_one_delivery(delivery_id: int, to: str, as_json: bool) -> int:
+    """Try one delivery: connect, authenticate, write a probe where that is harmless; delivers no report."""
+    settings = Settings.load()
+    return _print_trial(
+        try_delivery(
+            Repository(_hub(settings)),
+            destination_settings(settings),
+            delivery_id,
+            to=to,
+            now=datetime.now(UTC),
+        ),
+        as_json,
+    )
+
+
+@main.command("test-datasource")
+@click.argument("datasource_id", type=click.IntRange(min=1))
+@_as_json
+@_errors_in_one_line
+def try_one_datasource(datasource_id: int, as_json: bool) -> int:
+    """Try one data source: connect, authenticate, run a trivial query."""
+    return _print_trial(try_data_source(Repository(_hub(Settings.load())), datasource_id), as_json)
+
+
+def _print_trial(trial: Trial, as_json: bool) -> int:
+    if as_json:
+        _print_json(trial.document())
+    else:
+        for step in trial.steps:
+            word = "ok" if step.succeeded else "failed"
+            click.echo(f"{word:<6} {step.milliseconds:>6} ms  {step.name}: {step.detail}")
+    if trial.error is None:
+        return DONE
+    return FIX if isinstance(trial.error, ConfigurationError) else FAILED
 
 
 def _hub(settings: Settings) -> Hub:

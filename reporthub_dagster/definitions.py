@@ -11,9 +11,10 @@ from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
 from reporthub_dagster.retry_sensor import delivery_retry_sensor
 from reporthub_dagster.sensors import report_schedule_sensor
 from reporthub_dagster.terminal import terminal_logger
+from reporthub_dagster.trial_jobs import test_datasource, test_delivery
 
 defs = dg.Definitions(
-    jobs=[execute_report, redeliver_report, purge_files],
+    jobs=[execute_report, redeliver_report, test_delivery, test_datasource, purge_files],
     schedules=[purge_files_daily],
     sensors=[report_schedule_sensor, execution_reaper_sensor, delivery_retry_sensor],
     resources={"hub": HubDatabase(), "store": OutputStore(), "mailer": Mailer()},
