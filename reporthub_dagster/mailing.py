@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reporthub_dagster.db.host_keys import PinnedHostKeys
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
+from reporthub_dagster.destinations.base import DestinationSettings, MailPolicy, SmtpServer
 from reporthub_dagster.settings import Settings
 
 
@@ -13,8 +13,18 @@ def destination_settings(settings: Settings) -> DestinationSettings:
     return DestinationSettings(
         smtp=_smtp_server(settings),
         egress=settings.egress_policy,
+        mail=_mail_policy(settings),
         host_keys=PinnedHostKeys(lambda: Hub(settings.hub_url, settings.hub_zone)),
         refuse_unknown_hosts=settings.sftp_unknown_hosts == "refuse",
+    )
+
+
+def _mail_policy(settings: Settings) -> MailPolicy:
+    domains = settings.mail_allowed_domains.lower().replace(",", " ").split()
+    return MailPolicy(
+        redirect_to=settings.redirect_all_mail_to,
+        allowed_domains=tuple(domain.removeprefix("@") for domain in domains),
+        size_limit=int(settings.mail_limit_mb * 1_000_000),
     )
 
 

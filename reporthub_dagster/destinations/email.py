@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import html
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from reporthub_dagster.destinations.addresses import Address, split_addresses
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
-from reporthub_dagster.destinations.email_message import Heading, Letter, Message, default_texts
+from reporthub_dagster.destinations.email_message import (
+    LARGEST_MESSAGE,
+    Heading,
+    Letter,
+    Message,
+    default_texts,
+)
 from reporthub_dagster.destinations.email_settings import (
     EmailSettings,
     find_route,
@@ -17,6 +26,8 @@ from reporthub_dagster.destinations.email_settings import (
     reply_addresses,
     tolerated,
 )
+from reporthub_dagster.destinations.large_mail import Letters
+from reporthub_dagster.destinations.report_link import report_link
 from reporthub_dagster.destinations.smtp_session import Courier, Outcome, SmtpSession
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt
@@ -39,6 +50,9 @@ class EmailDestination(Destination):
         self._sender = find_sender(self._config, settings.smtp, delivery.id)
         self._reply_to = reply_addresses(self._config, delivery.id)
         self._warn(*tolerated(self._config, self._route))
+        self._instead = _redirection(settings)
+        if self._instead:
+            self._warn(f"REPORTHUB_REDIRECT_ALL_MAIL_TO is set: {self._instead.text} gets every mail")
         self._people: dict[str, Address | ConfigurationError] = {}
         self._wires: set[str] = set()
         self._cc = self._find_people()
@@ -66,16 +80,15 @@ class EmailDestination(Destination):
 
     def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
         """One message each; a recipient that the row does not name is refused."""
-        letter = self._letter(parcel)
         courier = Courier(self._route, self.settings.timeout_seconds)
-        try:
+        with TemporaryDirectory(prefix="reporthub-mail-") as folder, closing(courier):
+            letters = self._letters(parcel, Path(folder))
             for recipient in recipients:
-                outcome = self._deliver(recipient, letter, courier)
+                outcome = self._deliver(recipient, letters, courier)
+                where = f" (redirected to {self._instead.text})" if self._instead else ""
                 yield self._receipt(
-                    recipient, outcome.state, outcome.detail, needs_person=outcome.needs_person
+                    recipient, outcome.state, outcome.detail + where, needs_person=outcome.needs_person
                 )
-        finally:
-            courier.close()
 
     def check(self) -> str:
         """Connect, encrypt, sign in, leave."""
@@ -85,20 +98,24 @@ class EmailDestination(Destination):
         finally:
             session.close()
 
-    def _deliver(self, recipient: str, letter: Letter, courier: Courier) -> Outcome:
+    def _deliver(self, recipient: str, letters: Letters, courier: Courier) -> Outcome:
         person = self._people.get(recipient)
         if not isinstance(person, Address):
             detail = str(person or "this is not a recipient of the delivery")
             return Outcome("refused", detail, needs_person=True)
 
         def compose(session: SmtpSession) -> Message:
-            return letter.addressed(
-                person, now=datetime.now(UTC), size_limit=session.size_limit, utf8=session.utf8
+            return letters.addressed(
+                person,
+                now=datetime.now(UTC),
+                size_limit=min(session.size_limit or LARGEST_MESSAGE, self.settings.mail.size_limit),
+                utf8=session.utf8,
+                instead=self._instead,
             )
 
         return courier.deliver(compose)
 
-    def _letter(self, parcel: Parcel) -> Letter:
+    def _letters(self, parcel: Parcel, folder: Path) -> Letters:
         values = self.values(parcel)
         subject, body = default_texts(values)
         heading = Heading(
@@ -115,7 +132,9 @@ class EmailDestination(Destination):
         if page is not None:
             escaped = {name: html.escape(value) for name, value in values.items()}
             page = fill(page, escaped).text
-        return Letter(heading, text, page, parcel.files)
+        return Letters(
+            Letter(heading, text, page, parcel.files), folder, report_link(self._config.link, values)
+        )
 
     def _find_people(self) -> tuple[Address, ...]:
         """Fill in who gets a message; returns those of `cc`."""
@@ -139,6 +158,9 @@ class EmailDestination(Destination):
             except ConfigurationError as error:
                 self._people.setdefault(text.strip() or f"({table} {row} is empty)", error)
                 continue
+            if not self._instead and not self.settings.mail.allows(address.domain):
+                self._people.setdefault(address.text, _not_allowed(address, table, row, column))
+                continue
             found[address.wire] = address
             if address.wire not in self._wires:
                 self._wires.add(address.wire)
@@ -148,3 +170,26 @@ class EmailDestination(Destination):
     def _secrets(self) -> frozenset[str]:
         """Also the environment's password, and how it looks on the wire."""
         return super()._secrets() | self._route.secrets
+
+
+def _redirection(settings: DestinationSettings) -> Address | None:
+    """Who gets every mail instead of its recipient.
+
+    Raises:
+        ConfigurationError: The operator named nobody that can be.
+    """
+    to = settings.mail.redirect_to
+    if not to:
+        return None
+    return parse_located(to, table=None, row=None, column="REPORTHUB_REDIRECT_ALL_MAIL_TO")
+
+
+def _not_allowed(address: Address, table: str, row: int, column: str) -> ConfigurationError:
+    return ConfigurationError(
+        "mail may not go to this domain",
+        table=table,
+        row=row,
+        column=column,
+        value=address.text,
+        valid="an operator may add the domain to REPORTHUB_MAIL_ALLOWED_DOMAINS",
+    )

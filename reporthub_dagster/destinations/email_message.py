@@ -27,6 +27,12 @@ _BREAKS = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029]+")
 _LEADING_DOT = re.compile(rb"^\.", re.MULTILINE)
 _PLAIN_LENGTH = 60
 _LONGEST_SUBJECT = 250
+
+
+class TooLargeError(PermanentError):
+    """A message that the server, or the operator, does not take."""
+
+
 LARGEST_MESSAGE = 150_000_000
 """Bytes of an encoded message that we build at all; most servers take less."""
 
@@ -69,26 +75,37 @@ class Letter:
     html: str | None
     files: tuple[RenderedFile, ...]
 
-    def addressed(self, to: Address, *, now: datetime, size_limit: int | None, utf8: bool) -> Message:
+    def addressed(
+        self,
+        to: Address,
+        *,
+        now: datetime,
+        size_limit: int | None,
+        utf8: bool,
+        instead: Address | None = None,
+    ) -> Message:
         """The mail for one recipient.
 
         Args:
             to: The recipient.
+            instead: Who gets it in the recipient's place.
             now: For the Date header.
             size_limit: Bytes that the server takes, where it says so.
             utf8: The server takes UTF-8 in addresses.
 
         Raises:
-            PermanentError: It would be too large, or an address cannot be written for this server.
+            TooLargeError: It would be too large.
+            PermanentError: An address cannot be written for this server.
             TransientError: A file cannot be read.
         """
-        needs_utf8 = any(a.needs_utf8 for a in (to, self.heading.sender, *self.heading.reply_to))
+        gets = instead or to
+        needs_utf8 = any(a.needs_utf8 for a in (gets, self.heading.sender, *self.heading.reply_to))
         if needs_utf8 and not utf8:
             raise PermanentError("the mail server takes no addresses beyond ASCII (it offers no SMTPUTF8)")
         limit = min(size_limit or LARGEST_MESSAGE, LARGEST_MESSAGE)
         _refuse_larger(sum(file.size for file in self.files) * 4 // 3, limit)  # before reading: base64 alone
-        head = encode_head(self.heading, to, now=now, utf8=utf8)
-        message = Message(self.heading.sender, to, head, self._body, not head.isascii() or needs_utf8)
+        head = encode_head(self.heading, to, now=now, utf8=utf8, instead=instead)
+        message = Message(self.heading.sender, gets, head, self._body, not head.isascii() or needs_utf8)
         _refuse_larger(message.size, limit)
         return message
 
@@ -99,9 +116,9 @@ class Letter:
 
 def _refuse_larger(size: int, limit: int) -> None:
     if size > limit:
-        raise PermanentError(
-            f"the encoded message has {size:,} bytes, the mail server takes at most {limit:,}: "
-            "narrow the report, or deliver it to a folder"
+        raise TooLargeError(
+            f"the encoded message has {size:,} bytes, at most {limit:,} may be sent: "
+            "narrow the report, set delivery_config.link, or deliver it to a folder"
         )
 
 
@@ -129,7 +146,9 @@ def encode_body(text: str, html: str | None, files: Sequence[RenderedFile]) -> b
     return message.as_bytes()
 
 
-def encode_head(heading: Heading, to: Address, *, now: datetime, utf8: bool) -> bytes:
+def encode_head(
+    heading: Heading, to: Address, *, now: datetime, utf8: bool, instead: Address | None = None
+) -> bytes:
     """The headers for one recipient, without the empty line; a body of `encode_body` follows.
 
     Args:
@@ -137,13 +156,16 @@ def encode_head(heading: Heading, to: Address, *, now: datetime, utf8: bool) -> 
         to: The one recipient.
         now: For the Date header.
         utf8: The server takes UTF-8 in headers; without it, Cc leaves out whom it cannot name.
+        instead: Who gets it in the recipient's place; the subject says for whom it is, and Cc is left out.
     """
+    subject = f"[for {to.text}] {heading.subject}" if instead else heading.subject
+    copies = () if instead else heading.cc
     lines = [
         f"From: {_mailbox(heading.sender_name, heading.sender)}",
-        f"To: {to.wire}",
-        *_address_lines("Cc", (cc for cc in heading.cc if utf8 or not cc.needs_utf8)),
+        f"To: {(instead or to).wire}",
+        *_address_lines("Cc", (cc for cc in copies if utf8 or not cc.needs_utf8)),
         *_address_lines("Reply-To", heading.reply_to),
-        f"Subject: {encode_text(heading.subject, 'Subject')}",
+        f"Subject: {encode_text(subject, 'Subject')}",
         f"Date: {format_datetime(now)}",
         f"Message-ID: {message_id(heading, to)}",
         f"X-ReportHub-Execution-Id: {re.sub(r'[^A-Za-z0-9._-]', '', heading.execution_id)}",

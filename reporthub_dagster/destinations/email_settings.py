@@ -22,6 +22,7 @@ class EmailSettings(RowSettings):
         use_ssl: TLS from the first byte; always at port 465.
         tls_ca_file: PEM file of the authority to trust instead of the system's.
         tls_verify: False accepts any certificate.
+        link: Where people find files that are too large for a mail: see `report_link`.
     """
 
     subject: str | None = Field(None, validation_alias=AliasChoices("subject_template", "subject"))
@@ -40,6 +41,7 @@ class EmailSettings(RowSettings):
     reply_to: str | tuple[str, ...] = ()
     tls_ca_file: str | None = None
     tls_verify: bool = True
+    link: str | None = None
 
 
 def find_route(settings: EmailSettings, surroundings: DestinationSettings, row: int) -> Route:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 import threading
@@ -10,13 +11,15 @@ from collections.abc import Callable
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import EmailMessage
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import pytest
 import trustme
 
-from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
+from reporthub_dagster.destinations.base import DestinationSettings, MailPolicy, SmtpServer
 from reporthub_dagster.destinations.email import EmailDestination
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
@@ -467,7 +470,10 @@ def test_a_payload_nobody_reads_ends_in_time(tmp_path: Path) -> None:
         server = threading.Thread(target=_stop_reading, args=(listener,))
         server.start()
         row = {"smtp_host": "127.0.0.1", "smtp_port": listener.getsockname()[1], "from_email": SENDER}
-        mail = EmailDestination(delivery("email", row, ANA), DestinationSettings(timeout_seconds=0.5))
+        mail = EmailDestination(
+            delivery("email", row, ANA),
+            DestinationSettings(timeout_seconds=0.5, mail=MailPolicy(size_limit=100_000_000)),
+        )
         receipts = send_all(mail, parcel(rendered(tmp_path, content=b"x" * 20_000_000)))
         server.join()
     assert states(receipts) == {ANA: "retry"}
@@ -499,7 +505,7 @@ def test_the_advertised_size_is_held_before_anything_is_sent(
 ) -> None:
     server = start_mail_server(size_limit=100_000)
     for size, sent in ((60_000, True), (73_500, False), (10_000_000, False)):
-        file = rendered(tmp_path, content=b"x" * size)
+        file = rendered(tmp_path, content=os.urandom(size))
         (receipt,) = send_all(destination(server, ANA), parcel(file))
         assert (receipt.state == "sent") is sent, receipt
         assert sent or ("100,000" in receipt.detail and "encoded message has" in receipt.detail)
@@ -629,3 +635,78 @@ def test_a_rows_server_is_held_to_the_egress_policy_and_the_operators_is_not(
     )
     assert (refused.state, refused.needs_person, sent.state) == ("refused", True, "sent")
     assert "REPORTHUB_EGRESS_ALLOW" in refused.detail
+
+
+def with_policy(server: MailServer, policy: MailPolicy, *people: str, **options: Any) -> EmailDestination:
+    settings = DestinationSettings(server.environment, timeout_seconds=5, mail=policy)
+    return EmailDestination(delivery("email", options, *people), settings)
+
+
+def test_in_staging_one_address_gets_every_mail(smtp_server: MailServer, tmp_path: Path) -> None:
+    policy = MailPolicy(redirect_to="stage@ops.test", allowed_domains=("nowhere.test",))
+    letter = with_policy(smtp_server, policy, ANA, BO, subject="Sales", cc=CY)
+    receipts = send_all(letter, parcel(rendered(tmp_path)))
+    assert states(receipts) == {ANA: "sent", BO: "sent", CY: "sent"}
+    assert all("redirected to stage@ops.test" in receipt.detail for receipt in receipts)
+    assert {mail.recipient for mail in smtp_server.mails} == {"stage@ops.test"}
+    assert [mail.message["subject"] for mail in smtp_server.mails] == [
+        f"[for {who}] Sales" for who in (ANA, BO, CY)
+    ]
+    assert all(
+        mail.message["cc"] is None and mail.message["to"] == "stage@ops.test" for mail in smtp_server.mails
+    )
+    assert len({mail.message["message-id"] for mail in smtp_server.mails}) == 3
+    assert "REPORTHUB_REDIRECT_ALL_MAIL_TO" in letter.warnings[0]
+
+
+def test_a_domain_that_is_not_allowed_is_refused_and_the_others_get_theirs(
+    smtp_server: MailServer, tmp_path: Path
+) -> None:
+    policy = MailPolicy(allowed_domains=("x.test", ".corp.test"))
+    people = (ANA, "bo@evil.test", "cy@hr.corp.test", "di@evilcorp.test")
+    letter = with_policy(smtp_server, policy, *people, bcc="ed@evil.test")
+    receipts = send_all(letter, parcel(rendered(tmp_path)))
+    assert [receipt.state for receipt in receipts] == ["sent", "refused", "sent", "refused", "refused"]
+    assert "REPORTHUB_MAIL_ALLOWED_DOMAINS" in receipts[1].detail
+    assert receipts[1].needs_person
+    assert {mail.recipient for mail in smtp_server.mails} == {ANA, "cy@hr.corp.test"}
+
+
+def test_a_mail_above_the_limit_goes_as_a_zip(smtp_server: MailServer, tmp_path: Path) -> None:
+    files = [rendered(tmp_path, name, b"0" * 200_000) for name in ("Umsätze.csv", "b.csv")]
+    letter = with_policy(smtp_server, MailPolicy(size_limit=100_000), ANA, BO)
+    assert {receipt.state for receipt in send_all(letter, parcel(*files))} == {"sent"}
+    first, second = (mail.attachments for mail in smtp_server.mails)
+    assert first == second
+    assert list(first) == ["Umsätze.zip"]
+    with ZipFile(BytesIO(first["Umsätze.zip"])) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            file.name: file.path.read_bytes() for file in files
+        }
+
+
+@pytest.mark.parametrize("limited_by", ["server", "operator"])
+def test_a_zip_above_the_limit_becomes_a_link(
+    start_mail_server: Callable[..., MailServer], tmp_path: Path, limited_by: str
+) -> None:
+    server = start_mail_server(size_limit=100_000 if limited_by == "server" else None)
+    policy = MailPolicy() if limited_by == "server" else MailPolicy(size_limit=100_000)
+    file = rendered(tmp_path, "big.bin", os.urandom(300_000))
+    letter = with_policy(server, policy, ANA, link="https://files.test/r", body_html="<p>Hello</p>")
+    assert send_all(letter, parcel(file))[0].state == "sent"
+    (mail,) = server.mails
+    assert mail.attachments == {}
+    assert "https://files.test/r/e-1/big.bin" in mail.text
+    page = mail.message.get_body(("html",))
+    assert page is not None
+    assert 'href="https://files.test/r/e-1/big.bin"' in page.get_content()
+
+
+def test_without_a_link_a_large_mail_is_refused_with_the_cure(
+    smtp_server: MailServer, tmp_path: Path
+) -> None:
+    letter = with_policy(smtp_server, MailPolicy(size_limit=100_000), ANA)
+    (receipt,) = send_all(letter, parcel(rendered(tmp_path, "big.bin", os.urandom(300_000))))
+    assert receipt.state == "refused"
+    assert "delivery_config.link" in receipt.detail
+    assert smtp_server.mails == []
