@@ -12,6 +12,7 @@ pytest_plugins = [
     "reporthub_dagster_tests.servers.postgresql",
     "reporthub_dagster_tests.servers.s3",
     "reporthub_dagster_tests.servers.sftp",
+    "reporthub_dagster_tests.servers.smb",
     "reporthub_dagster_tests.servers.smtp",
     "reporthub_dagster_tests.servers.web",
     "reporthub_dagster_tests.installation",

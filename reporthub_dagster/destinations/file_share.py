@@ -1,4 +1,4 @@
-"""A mounted or local folder: files appear there whole, under their own names."""
+"""A mounted folder, or one on an SMB server: files appear there whole, under their own names."""
 
 from __future__ import annotations
 
@@ -11,36 +11,28 @@ from functools import partial
 from pathlib import Path, PurePath
 
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.file_share_settings import FileShareSettings
 from reporthub_dagster.destinations.folder import Folder
 from reporthub_dagster.destinations.parcel_files import chunks_of, is_same
-from reporthub_dagster.destinations.row_settings import RowSettings, Secret
+from reporthub_dagster.plugins import Entry, Registry
 from reporthub_dagster.reporting.errors import PermanentError
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, RenderedFile
 from reporthub_dagster.storage.atomic import atomic_file
 
-
-class FileShareSettings(RowSettings):
-    """`delivery_config` of a folder.
-
-    Attributes:
-        path: The folder; its parts may hold `{{variables}}`. What stands before the first of them must exist
-            unless `create_directory`: a share that is not mounted must not fill the local disk.
-        overwrite: Replace an existing file of the same name, in one step; False refuses.
-        server: With `share`, `username`, `password`, `domain`: SMB, which this release does not speak.
-    """
-
-    path: str | None = None
-    create_directory: bool = False
-    overwrite: bool = True
-    server: str | None = None
-    share: str | None = None
-    username: str | None = None
-    password: Secret | None = None
-    domain: str | None = None
+_SMB: Registry[Destination] = Registry(
+    "destination",
+    table="report_deliveries",
+    column="delivery_config.server",
+    entries={"SMB": Entry("reporthub_dagster.destinations.smb:SmbDestination", extra="smb")},
+)
+"""Loaded for the rows that name a server."""
 
 
 class FileShareDestination(Destination):
-    """Recipients are the rows, each a label or an absolute path instead of `path`; without rows, `path`."""
+    """Recipients are the rows, each a label or an absolute path instead of `path`; without rows, `path`.
+
+    A row that names a server is delivered by `SmbDestination`.
+    """
 
     method = "file_share"
     repeatable = True
@@ -49,8 +41,12 @@ class FileShareDestination(Destination):
         super().__init__(delivery, settings)
         self._config = FileShareSettings.of_row(delivery.options, delivery.id)
         self._warn(*(f"delivery_config.{key} is not known to file_share" for key in self._config.unknown()))
-        self._refuse_smb()
+        self._refuse_url()
         self._folders: dict[str, Folder] = {}
+        self._remote = _SMB.get("SMB", row=delivery.id)(delivery, settings) if self._config.is_smb else None
+        if self._remote:
+            self._warn(*self._remote.warnings)
+            return
         for row in delivery.recipients:
             own = Folder(row.value.strip(), "report_delivery_recipients", row.id, "recipient_value")
             if own.template:
@@ -62,10 +58,12 @@ class FileShareDestination(Destination):
 
     def recipients(self) -> tuple[str, ...]:
         """Labels and paths."""
-        return tuple(self._folders)
+        return self._remote.recipients() if self._remote else tuple(self._folders)
 
     def templates(self) -> Mapping[str, str]:
         """The paths."""
+        if self._remote:
+            return self._remote.templates()
         folders = self._folders.values()
         return {f"{folder.table} {folder.row}, {folder.column}": folder.template for folder in folders}
 
@@ -75,6 +73,9 @@ class FileShareDestination(Destination):
         A file of the same name is replaced; with `overwrite` false it is left alone, and the delivery is
         refused unless that file is the same already.
         """
+        if self._remote:
+            yield from self._remote.send(parcel, recipients)
+            return
         for recipient in recipients:
             folder = self._folders.get(recipient)
             if folder is None:
@@ -84,6 +85,8 @@ class FileShareDestination(Destination):
 
     def check(self) -> str:
         """Write a probe into every folder and remove it."""
+        if self._remote:
+            return self._remote.check()
         bases = {folder.base: folder for folder in self._folders.values()}
         for base, folder in bases.items():
             try:
@@ -135,12 +138,9 @@ class FileShareDestination(Destination):
             self._warn(f"delivery_config.path is not absolute, taken as {path}")
         return Folder(path, "report_deliveries", self.delivery.id, "delivery_config.path")
 
-    def _refuse_smb(self) -> None:
-        path = (self._config.path or "").strip()
-        is_url = "://" in path  # it may hold a password, so it is never shown
-        if self._config.server or self._config.share or is_url or path.startswith(("\\\\", "//")):
+    def _refuse_url(self) -> None:
+        """It may hold a password, so it is never shown."""
+        if "://" in (self._config.path or ""):
             raise self._misconfigured(
-                "SMB comes with a later release",
-                "server" if self._config.server or self._config.share else "path",
-                valid="mount the share on this machine and give the mounted folder as path",
+                "a URL is not a folder", "path", valid="give server, share, username and password beside it"
             )

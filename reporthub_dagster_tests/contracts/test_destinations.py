@@ -144,8 +144,10 @@ class FileShareCase(Case):
     broken = (
         ({}, (), "delivery_config.path"),
         ({"path": "/mnt", "create_directory": "perhaps"}, (), "delivery_config.create_directory"),
-        ({"server": "nas", "share": "reports", "password": CANARY}, (), "delivery_config.server"),
-        ({"path": r"\\nas\reports"}, (), "delivery_config.path"),
+        ({"server": "nas", "share": "reports", "password": CANARY}, (), "delivery_config.username"),
+        ({"server": "nas", "username": "u", "password": CANARY}, (), "delivery_config.share"),
+        ({"share": "reports", "username": "u", "password": CANARY}, (), "delivery_config.server"),
+        ({"path": r"\\nas\reports"}, (), "delivery_config.username"),
     )
 
     def __init__(self, tmp_path: Path, request: pytest.FixtureRequest) -> None:

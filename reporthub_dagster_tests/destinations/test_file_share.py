@@ -119,10 +119,10 @@ def test_a_relative_path_is_taken_from_here_with_a_warning(
     assert "not absolute" in destination.warnings[0]
 
 
-@pytest.mark.parametrize("path", ["//nas/reports", r"\\nas\reports", "smb://nas/reports"])
-def test_smb_is_for_later_and_says_what_to_do_now(path: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"later release.*mount the share"):
-        folder(path)
+def test_a_url_is_not_a_folder_and_is_not_shown() -> None:
+    with pytest.raises(ConfigurationError, match="server, share") as caught:
+        folder("smb://hub:c4nary@nas/reports")
+    assert "c4nary" not in str(caught.value)
 
 
 def test_overwrite_false_keeps_what_is_there_unless_it_is_the_same(share: Path, tmp_path: Path) -> None:

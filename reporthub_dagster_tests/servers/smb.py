@@ -1,0 +1,97 @@
+"""Samba's smbd on a free loopback port: encryption required, one user, a share of its own."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from reporthub_dagster_tests.servers.process import binary, free_port, log_tail, stop, wait_until
+
+HOST = "127.0.0.1"
+PASSWORD = "c4nary-passw0rd"
+
+
+@dataclass
+class SmbServer:
+    """A running smbd; `folder` is what the share `reports` shows."""
+
+    folder: Path
+    port: int
+    user: str
+    process: subprocess.Popen[bytes]
+
+    def cut(self) -> None:
+        """Cut every connection."""
+        for child in psutil.Process(self.process.pid).children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if HOST in str(child.net_connections()):
+                    child.kill()
+
+
+def configuration(root: Path, port: int) -> str:
+    """A smb.conf that keeps everything below `root`."""
+    return f"""[global]
+  smb ports = {port}
+  interfaces = 127.0.0.1/8
+  bind interfaces only = yes
+  server min protocol = SMB3
+  server smb encrypt = required
+  disable spoolss = yes
+  load printers = no
+  log file = {root}/smbd.log
+  lock directory = {root}/lock
+  state directory = {root}/state
+  cache directory = {root}/cache
+  pid directory = {root}/pid
+  private dir = {root}/private
+  ncalrpc dir = {root}/ncalrpc
+  passdb backend = tdbsam:{root}/private/passdb.tdb
+[reports]
+  path = {root}/reports
+  read only = no
+"""
+
+
+@pytest.fixture(scope="session")
+def smb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmbServer]:
+    """An smbd that everybody shares: use folders of your own."""
+    smbd, smbpasswd = binary("smbd"), binary("smbpasswd")
+    root = tmp_path_factory.mktemp("smbd")
+    for name in ("lock", "state", "cache", "pid", "private", "ncalrpc", "reports"):
+        (root / name).mkdir()
+    port, user = free_port(), getpass.getuser()
+    config = root / "smb.conf"
+    config.write_text(configuration(root, port))
+    words = f"{PASSWORD}\n{PASSWORD}\n".encode()
+    subprocess.run([smbpasswd, "-c", config, "-s", "-a", user], input=words, check=True, capture_output=True)
+    log = root / "out.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [smbd, "-F", "--no-process-group", "-s", config],
+            stdout=out,
+            stderr=out,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # when it ends, it ends its whole process group
+        )
+    try:
+        wait_until(lambda: _answers(port), f"smbd ({log_tail(log)} {log_tail(root / 'smbd.log')})")
+        yield SmbServer(root / "reports", port, user, process)
+    finally:
+        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+        stop(process)
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+
+def _answers(port: int) -> bool:
+    with socket.create_connection((HOST, port), 1):
+        return True
