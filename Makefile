@@ -36,6 +36,7 @@ bench: $(ENVIRONMENT) ## Measure what we claim against a named rival
 	$(RUN) python -m benchmarks.data_path
 	$(RUN) python -m benchmarks.tick
 	$(RUN) python -m benchmarks.renderers
+	$(RUN) python -m benchmarks.dispatch
 
 format: $(ENVIRONMENT) ## Format the code
 	$(RUN) ruff format .

@@ -13,6 +13,8 @@ pytest_plugins = [
     "reporthub_dagster_tests.servers.s3",
     "reporthub_dagster_tests.servers.sftp",
     "reporthub_dagster_tests.servers.smb",
+    "reporthub_dagster_tests.servers.rabbitmq",
+    "reporthub_dagster_tests.servers.redis",
     "reporthub_dagster_tests.servers.smtp",
     "reporthub_dagster_tests.servers.web",
     "reporthub_dagster_tests.installation",

@@ -1,0 +1,170 @@
+"""Whole production installations: what survives kill -9, an orderly end, a cancel and a database restart."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Iterator
+
+import pytest
+from dagster import DagsterRunStatus
+
+from reporthub_dagster_tests.installation import create_tables
+from reporthub_dagster_tests.servers.mariadb import MariaDBServer
+from reporthub_dagster_tests.servers.process import wait_until
+from reporthub_dagster_tests.worker.site import PATIENCE, QUICK, SLOW, Site, running_site
+
+pytestmark = pytest.mark.timeout(400)
+TERMINATE = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
+
+
+@pytest.fixture(scope="module", params=["rabbitmq", "redis"])
+def broker(request: pytest.FixtureRequest) -> str:
+    return str(request.getfixturevalue(f"{request.param}_url"))
+
+
+@pytest.fixture(scope="module")
+def site(
+    broker: str, mariadb_server: MariaDBServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Site]:
+    """An installation on each broker, for all tests of this module."""
+    home = tmp_path_factory.mktemp("site")
+    kind = broker.partition(":")[0]
+    names = [f"{kind}_{part}" for part in ("hub", "dagster")]
+    for name in names:
+        mariadb_server.execute(f"CREATE OR REPLACE DATABASE {name} CHARACTER SET utf8mb4")
+    hub, dagster = (mariadb_server.url(name) for name in names)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_HOME", str(home))
+        patch.setenv("DAGSTER_MYSQL_URL", dagster)
+        patch.setenv("REPORTHUB_DATABASE_URL", hub)
+        patch.setenv("REPORTHUB_BROKER_URL", broker)
+        patch.setenv("MAX_CONCURRENT_EXECUTIONS", "10")
+        with running_site(home, hub, dagster, broker, mariadb_server.url("mysql", scheme="mysql")) as site:
+            create_tables()
+            site.start_code_server()
+            site.start_daemon()
+            yield site
+
+
+@pytest.fixture(autouse=True)
+def _a_quick_report_and_a_worker(site: Site) -> None:
+    site.set_query(QUICK)
+    worker = site.processes.get("worker")
+    if worker is None or worker.poll() is not None:
+        site.start_worker("--max-runs", "2", "--grace", "60")
+
+
+def sleeping(server: MariaDBServer) -> bool:
+    return any("SLEEP" in text for text in server.statements())
+
+
+def pids(site: Site, execution_ids: list[str]) -> set[str]:
+    """The processes that executed these."""
+    said = " ".join(
+        entry.message
+        for execution_id in execution_ids
+        for run in site.runs(execution_id)
+        for entry in site.instance.all_logs(run.run_id)
+    )
+    return set(re.findall(r"Finished steps in process \(pid: (\d+)\)", said))
+
+
+def test_queued_rows_run_without_any_other_call_in_processes_that_are_renewed(site: Site) -> None:
+    before = site.mails()
+    asked = [site.ask_for_a_report() for _ in range(3)]
+    for execution_id in asked:
+        site.wait_for(execution_id, "completed")
+    assert site.mails() == before + 3
+    assert len(pids(site, asked)) == 2
+    assert "canary-redis" not in site.logs()
+
+
+def test_after_kill_9_of_the_worker_another_one_finishes(site: Site, mariadb_server: MariaDBServer) -> None:
+    before = site.mails()
+    site.set_query(SLOW)
+    execution_id = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
+    site.kill("worker")
+    site.set_query(QUICK)
+    site.start_worker("--grace", "60")
+    row = site.wait_for(execution_id, "completed")
+    assert row["error_message"] is None
+    assert site.mails() == before + 1
+    (_, dead) = site.runs(execution_id)
+    assert dead.status == DagsterRunStatus.FAILURE
+
+
+def test_cancelled_in_the_ui_the_row_ends_and_the_query_is_gone(
+    site: Site, mariadb_server: MariaDBServer
+) -> None:
+    wait_until(lambda: not sleeping(mariadb_server), "the end of the last query", PATIENCE)
+    before = site.mails()
+    site.set_query(SLOW)
+    execution_id = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
+    (run,) = site.runs(execution_id)
+    answer = site.graphql(TERMINATE, run=run.run_id)
+    assert answer == {"terminateRun": {"__typename": "TerminateRunSuccess"}}
+    row = site.wait_for(execution_id, "cancelled", 60)
+    assert row["error_message"] == "cancelled by a person"
+    wait_until(lambda: not sleeping(mariadb_server), "the end of the query", 10)
+    wait_until(lambda: site.runs(execution_id)[0].status == DagsterRunStatus.CANCELED, "the end of the run")
+    assert site.mails() == before
+
+
+def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, mariadb_server: MariaDBServer) -> None:
+    site.set_query("SELECT SLEEP(4) AS slept")
+    execution_id = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
+    worker = site.processes["worker"]
+    worker.terminate()
+    later = site.ask_for_a_report()
+    assert worker.wait(60) == 0
+    assert site.row(execution_id)["status"] == "completed"
+    assert site.row(later)["status"] == "queued"
+    site.start_worker("--grace", "1")
+    site.wait_for(later, "completed")
+
+
+def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mariadb_server: MariaDBServer) -> None:
+    before = site.mails()
+    worker = site.processes["worker"]
+    site.set_query(SLOW)
+    execution_id = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(60) == 0
+    assert site.row(execution_id)["status"] == "queued"
+    site.set_query(QUICK)
+    site.start_worker()
+    site.wait_for(execution_id, "completed")
+    assert site.go.row("SELECT attempts FROM reporthub_leases WHERE execution_id = :id", id=execution_id) == {
+        "attempts": 0
+    }
+    assert site.mails() == before + 1
+
+
+def test_a_database_restart_costs_a_running_report_a_pause(site: Site, mariadb_server: MariaDBServer) -> None:
+    before = site.mails()
+    site.set_query(SLOW)
+    execution_id = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
+    site.set_query(QUICK)
+    mariadb_server.kill()
+    mariadb_server.start()
+    site.wait_for(execution_id, "completed")
+    assert site.mails() == before + 1
+
+
+def test_after_kill_9_of_daemon_and_code_server_what_was_asked_for_runs_once(site: Site) -> None:
+    before = site.mails()
+    first = site.ask_for_a_report()
+    site.kill("daemon")
+    site.kill("code-server")
+    second = site.ask_for_a_report()
+    site.start_code_server()
+    site.start_daemon()
+    for execution_id in (first, second):
+        site.wait_for(execution_id, "completed")
+    assert site.mails() == before + 2
