@@ -18,7 +18,11 @@ pytestmark = pytest.mark.timeout(400)
 TERMINATE = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
 
 
-@pytest.fixture(scope="module", params=["rabbitmq", "redis"])
+on_both = pytest.mark.parametrize("broker", ["rabbitmq", "redis"], indirect=True)
+on_rabbitmq = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
+
+
+@pytest.fixture(scope="module")
 def broker(request: pytest.FixtureRequest) -> str:
     return str(request.getfixturevalue(f"{request.param}_url"))
 
@@ -70,6 +74,7 @@ def pids(site: Site, execution_ids: list[str]) -> set[str]:
     return set(re.findall(r"Finished steps in process \(pid: (\d+)\)", said))
 
 
+@on_both
 def test_queued_rows_run_without_any_other_call_in_processes_that_are_renewed(site: Site) -> None:
     before = site.mails()
     asked = [site.ask_for_a_report() for _ in range(3)]
@@ -80,6 +85,7 @@ def test_queued_rows_run_without_any_other_call_in_processes_that_are_renewed(si
     assert "canary-redis" not in site.logs()
 
 
+@on_both
 def test_after_kill_9_of_the_worker_another_one_finishes(site: Site, mariadb_server: MariaDBServer) -> None:
     before = site.mails()
     site.set_query(SLOW)
@@ -95,6 +101,7 @@ def test_after_kill_9_of_the_worker_another_one_finishes(site: Site, mariadb_ser
     assert dead.status == DagsterRunStatus.FAILURE
 
 
+@on_rabbitmq
 def test_cancelled_in_the_ui_the_row_ends_and_the_query_is_gone(
     site: Site, mariadb_server: MariaDBServer
 ) -> None:
@@ -113,6 +120,7 @@ def test_cancelled_in_the_ui_the_row_ends_and_the_query_is_gone(
     assert site.mails() == before
 
 
+@on_both
 def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, mariadb_server: MariaDBServer) -> None:
     site.set_query("SELECT SLEEP(4) AS slept")
     execution_id = site.ask_for_a_report()
@@ -127,6 +135,7 @@ def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, mariadb_server: 
     site.wait_for(later, "completed")
 
 
+@on_rabbitmq
 def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mariadb_server: MariaDBServer) -> None:
     before = site.mails()
     worker = site.processes["worker"]
@@ -145,18 +154,20 @@ def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mariadb_se
     assert site.mails() == before + 1
 
 
+@on_rabbitmq
 def test_a_database_restart_costs_a_running_report_a_pause(site: Site, mariadb_server: MariaDBServer) -> None:
     before = site.mails()
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
     wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
     site.set_query(QUICK)
-    mariadb_server.kill()
+    mariadb_server.stop()
     mariadb_server.start()
     site.wait_for(execution_id, "completed")
     assert site.mails() == before + 1
 
 
+@on_rabbitmq
 def test_after_kill_9_of_daemon_and_code_server_what_was_asked_for_runs_once(site: Site) -> None:
     before = site.mails()
     first = site.ask_for_a_report()
