@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,22 +94,11 @@ def default_launcher(site: Site, runs: int) -> Cost:
     site.start_code_server()
     target = GrpcServerTarget("127.0.0.1", site.port, None, "reporthub")
     server = psutil.Process(site.processes["code-server"].pid)
-    with dg.DagsterInstance.get() as instance, ExitStack() as stack:
-
-        def connected() -> bool:
-            stack.push(context := WorkspaceProcessContext(instance, target))
-            context.__enter__()
-            contexts.append(context)
-            return bool(context.create_request_context().get_code_location("reporthub"))
-
-        contexts: list[WorkspaceProcessContext] = []
-        wait_until(connected, "the code server", 120)
-        workspace = contexts[-1].create_request_context()
-        job = (
-            workspace.get_code_location("reporthub")
-            .get_repository("__repository__")
-            .get_full_job("execute_report")
-        )
+    wait_until(lambda: _listens(site.port), "the code server", 120)
+    with dg.DagsterInstance.get() as instance, WorkspaceProcessContext(instance, target) as context:
+        workspace = context.create_request_context()
+        repository = workspace.get_code_location("reporthub").get_repository("__repository__")
+        job = repository.get_full_job("execute_report")
 
         def launch(run: dg.DagsterRun) -> None:
             instance.run_launcher.launch_run(LaunchRunContext(run, workspace))
@@ -116,6 +106,11 @@ def default_launcher(site: Site, runs: int) -> Cost:
         cost = dagster_cost(instance, launch, server, runs, warm=1, origin=job.get_remote_origin())
     stop(site.processes.pop("code-server"))
     return cost
+
+
+def _listens(port: int) -> bool:
+    with socket.create_connection(("127.0.0.1", port), 1):
+        return True
 
 
 def shipped(site: Site, runs: int) -> Cost:

@@ -157,10 +157,9 @@ def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mariadb_se
 @on_rabbitmq
 def test_a_database_restart_costs_a_running_report_a_pause(site: Site, mariadb_server: MariaDBServer) -> None:
     before = site.mails()
-    site.set_query(SLOW)
+    site.set_query("SELECT SLEEP(6) AS slept")
     execution_id = site.ask_for_a_report()
     wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
-    site.set_query(QUICK)
     mariadb_server.stop()
     mariadb_server.start()
     site.wait_for(execution_id, "completed")
