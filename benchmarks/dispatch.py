@@ -128,7 +128,7 @@ def ours(site: Site, runs: int) -> Cost:
 def plain(site: Site, runs: int) -> Cost:
     """The replaced design."""
     worker = psutil.Process(site.start("plain", *_celery("plain", "plain")).pid)
-    task = plain_app().tasks["plain.report"]
+    task = plain_app(site.environment["REPORTHUB_BROKER_URL"]).tasks["plain.report"]
 
     def run(count: int) -> None:
         asked = [ask(site) for _ in range(count)]

@@ -3,53 +3,57 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
-from typing import Any
 
 from celery import Celery
+from sqlalchemy import Engine, create_engine, text
 
-BROKER = os.environ.get("REPORTHUB_BROKER_URL", "")
-QUEUES = {"shipped": "dagster", "plain": "plain"}
+START = "UPDATE report_executions SET status = 'running' WHERE id = :id"
+END = "UPDATE report_executions SET status = 'completed', completed_at = NOW() WHERE id = :id"
 
 
-def shipped_app() -> Celery:
+def shipped_app(broker: str) -> Celery:
     """dagster-celery's task for its `CeleryRunLauncher`, as shipped."""
     from dagster_celery.make_app import make_app  # noqa: PLC0415 - one worker's alone
     from dagster_celery.tasks import create_execute_job_task  # noqa: PLC0415
 
-    arguments = {"broker": BROKER, "backend": BROKER, "task_default_queue": QUEUES["shipped"]}
+    arguments = {"broker": broker, "backend": broker, "task_default_queue": "dagster"}
     app: Celery = make_app(app_args=arguments)  # type: ignore[no-untyped-call]
     create_execute_job_task(app)
     return app
 
 
-def plain_app() -> Celery:
+def plain_app(broker: str) -> Celery:
     """The replaced design: a task that reads with pandas, writes the file and the execution's outcome."""
-    app = Celery("plain", broker=BROKER, backend=None)
-    app.conf.task_default_queue = QUEUES["plain"]
-    kept: dict[str, Any] = {}
+    app = Celery("plain", broker=broker, backend=None)
+    app.conf.task_default_queue = "plain"
 
     @app.task(name="plain.report")  # type: ignore[untyped-decorator]
     def report(execution_id: str) -> None:
-        import pandas as pd  # noqa: PLC0415
-        from sqlalchemy import create_engine, text  # noqa: PLC0415
+        import pandas as pd  # noqa: PLC0415 - the worker's, not the sender's
 
-        url = os.environ["REPORTHUB_DATABASE_URL"]
-        engine = kept.setdefault("engine", None) or kept.update(engine=create_engine(url)) or kept["engine"]
-        row = {"id": execution_id}
+        engine = _engine()
         with engine.begin() as connection:
-            start = "UPDATE report_executions SET status = 'running' WHERE id = :id"
-            connection.execute(text(start), row)
+            connection.execute(text(START), {"id": execution_id})
         frame = pd.read_sql("SELECT * FROM src", engine)
-        path = Path(os.environ["REPORTHUB_HOME"]) / "plain" / f"{execution_id}.csv"
-        path.parent.mkdir(exist_ok=True)
-        frame.to_csv(path, index=False)
+        folder = Path(os.environ["REPORTHUB_HOME"]) / "plain"
+        folder.mkdir(exist_ok=True)
+        frame.to_csv(folder / f"{execution_id}.csv", index=False)
         with engine.begin() as connection:
-            end = "UPDATE report_executions SET status = 'completed', completed_at = NOW() WHERE id = :id"
-            connection.execute(text(end), row)
+            connection.execute(text(END), {"id": execution_id})
 
     return app
 
 
-shipped = shipped_app() if BROKER else None
-plain = plain_app() if BROKER else None
+@cache
+def _engine() -> Engine:
+    return create_engine(os.environ["REPORTHUB_DATABASE_URL"])
+
+
+def __getattr__(name: str) -> Celery:
+    """The application that a worker was told to run, on the broker of the environment."""
+    apps = {"shipped": shipped_app, "plain": plain_app}
+    if name not in apps:
+        raise AttributeError(name)
+    return apps[name](os.environ["REPORTHUB_BROKER_URL"])
