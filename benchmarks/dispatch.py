@@ -51,7 +51,7 @@ SELECT COUNT(*) - COUNT(DISTINCT schedule_id) AS n FROM report_executions WHERE 
 SENT = "SELECT COUNT(*) AS n FROM report_delivery_logs WHERE schedule_id >= 1000"
 STOCK_STORAGE = "storage:\n  mysql:\n    mysql_url: {env: DAGSTER_MYSQL_URL}\n"
 SHIPPED_LAUNCHER = """run_launcher:
-  module: dagster_celery
+  module: dagster_celery.launcher
   class: CeleryRunLauncher
   config: {broker: {env: REPORTHUB_BROKER_URL}, backend: {env: REPORTHUB_BROKER_URL}}
 """
