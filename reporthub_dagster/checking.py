@@ -103,7 +103,6 @@ class Checker:
             execution_id="check",
             now=self.now,
             default_timezone=self.default_timezone,
-            destinations=self.settings,
         )
 
     def _schedule(self, row: int) -> Iterator[Finding]:

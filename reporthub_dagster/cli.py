@@ -138,7 +138,7 @@ def check(as_json: bool) -> int:
 
 @main.command()
 @_of_a_report
-@click.option("--deliver", default="all", help="all, none, or addresses separated by commas.")
+@click.option("--deliver", default="all", help="all, none, or your own address: a test run.")
 @click.option("--executed-by", default=getuser, show_default="you", help="Who asked.")
 @_as_json
 @_errors_in_one_line
@@ -234,7 +234,6 @@ def preview(
         execution_id="preview",
         now=datetime.now(UTC),
         default_timezone=settings.default_timezone,
-        destinations=destination_settings(settings),
     )
     with TemporaryDirectory(prefix="reporthub-preview-") as folder:
         short = replace(plan, max_rows=min(limit, plan.max_rows))

@@ -27,7 +27,7 @@ ops:
       start: "2025-01-01"     # empty: from the schedule, or the last day
       end: "2025-02-01"
       parameters: {region: EU}
-      deliver: none           # all | none | a@example.com, b@example.com
+      deliver: none           # all | none | me@example.com: a test run, to nobody else
 ```
 
 The outcome is a row of `report_executions`. A re-execution of the run is another attempt at the same

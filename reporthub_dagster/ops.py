@@ -39,7 +39,7 @@ PROGRESS_SECONDS = 5.0
 
 @dg.op(out=dg.Out(ReportPlan, is_required=False))
 def compute_time_range(
-    context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase, mailer: Mailer
+    context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase
 ) -> Iterator[dg.Output[ReportPlan]]:
     """Claim the execution, load its report, fix the window; yields nothing when there is nothing to do."""
     with attempt.telling(context):
@@ -64,7 +64,6 @@ def compute_time_range(
                 execution_id=execution.id,
                 now=hub.hub.now(),
                 default_timezone=Settings.load().default_timezone,
-                destinations=mailer.settings(),
             )
         except NothingLeftError as reason:
             context.log.warning(str(reason))

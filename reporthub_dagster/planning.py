@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from reporthub_dagster.connectors.base import Connector
 from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.db.repository import Repository
+from reporthub_dagster.destinations.addresses import Address
 from reporthub_dagster.destinations.base import Destination, DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
 from reporthub_dagster.renderers.base import Renderer
@@ -82,7 +83,6 @@ def plan_report(
     execution_id: str,
     now: datetime,
     default_timezone: str,
-    destinations: DestinationSettings,
 ) -> ReportPlan:
     """Decide everything about one execution before anything runs.
 
@@ -105,8 +105,8 @@ def plan_report(
     renderers_of(plan)
     with located("report_configs", config.id):
         read_options(plan.parameters.get("format") or {})
-    for recipient in request.deliver if isinstance(request.deliver, tuple) else ():
-        require_recipient(recipient, repository, config.id, destinations, column="deliver")
+    if isinstance(request.deliver, tuple):
+        _require_testable(request.deliver, repository, config.id)
     return plan
 
 
@@ -289,4 +289,26 @@ def require_recipient(
             column=column,
             value=recipient,
             valid=f"valid: {', '.join(known.values())}",
+        )
+
+
+def _require_testable(addresses: tuple[str, ...], repository: Repository, config_id: int) -> None:
+    """A test run goes by e-mail to whoever asked for it.
+
+    Raises:
+        ConfigurationError: An address is none, or the report has no e-mail delivery to try.
+    """
+    for address in addresses:
+        try:
+            Address.parse(address)
+        except ValueError as error:
+            raise ConfigurationError(
+                str(error), column="deliver", value=address, valid="valid: all, none, e-mail addresses"
+            ) from None
+    if "email" not in repository.active_methods(config_id):
+        raise ConfigurationError(
+            f"a test run goes by e-mail, and report_configs {config_id} has no active e-mail delivery",
+            column="deliver",
+            value=", ".join(addresses),
+            valid="valid: all, none",
         )

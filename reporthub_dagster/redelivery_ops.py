@@ -62,7 +62,6 @@ def open_redelivery(
             execution_id=execution.id,
             now=datetime.now(UTC),
             default_timezone=Settings.load().default_timezone,
-            destinations=mailer.settings(),
         )
         if config.by_person:
             hub.ledger.reopen(

@@ -57,8 +57,8 @@ class ReportRunConfig(dg.Config):
     )
     deliver: str = Field(
         default="all",
-        description="`all`, `none` (only make the file), or the addresses that alone shall get it, "
-        "separated by commas.",
+        description="`all`, `none` (only make the file), or your own address for a test run: every e-mail "
+        "delivery goes there and to nobody else, marked as a test. Several are separated by commas.",
     )
     executed_by: str = Field(default="dagster", description="Who asked; kept in `report_executions`.")
 

@@ -47,7 +47,6 @@ class Prepared:
             execution_id="e",
             now=NOW,
             default_timezone=ZONE,
-            destinations=self.settings,
         )
         folder = ExecutionFolder(home / "output" / "e")
         rows = read_rows(self.plan, self.repository, folder, lambda _: None)

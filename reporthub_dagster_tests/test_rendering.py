@@ -23,7 +23,6 @@ from click.testing import CliRunner
 from reporthub_dagster.cli import main
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.destinations.base import DestinationSettings
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import ReportRows, read_rows
 from reporthub_dagster.rendering import write_files
@@ -78,7 +77,6 @@ class Making:
             execution_id="e",
             now=NOW,
             default_timezone="UTC",
-            destinations=DestinationSettings(),
         )
 
     def rows(self, plan: ReportPlan) -> ReportRows:

@@ -103,6 +103,14 @@ class Repository:
         with self._hub.begin() as connection:
             return tuple(connection.scalars(query.order_by(ReportDelivery.id)))
 
+    def active_methods(self, config_id: int) -> frozenset[str]:
+        """The methods of a report's active deliveries."""
+        query = select(ReportDelivery.method).where(
+            ReportDelivery.config_id == config_id, ReportDelivery.is_active
+        )
+        with self._hub.begin() as connection:
+            return frozenset(method.strip().lower() for method in connection.scalars(query))
+
     def active_ids(self, model: type[Base]) -> tuple[int, ...]:
         """Ids of every active row of a table, in order."""
         columns = model.__table__.c

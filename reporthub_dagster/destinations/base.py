@@ -80,11 +80,13 @@ class Parcel:
         execution_id: The execution; message ids and the like are derived from it.
         files: The rendered files, whole.
         variables: Values for the templates in the delivery's settings, as text.
+        is_test: It goes to whoever tries the report: what people read is marked.
     """
 
     execution_id: str
     files: tuple[RenderedFile, ...]
     variables: Mapping[str, str]
+    is_test: bool = False
 
     def identity(self, delivery_id: int, recipient: str) -> str:
         """32 hex digits, the same on every attempt: message ids, webhook ids, names of objects."""

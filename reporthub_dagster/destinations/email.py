@@ -118,10 +118,11 @@ class EmailDestination(Destination):
     def _letters(self, parcel: Parcel, folder: Path) -> Letters:
         values = self.values(parcel)
         subject, body = default_texts(values)
+        mark = "[Test] " if parcel.is_test else ""
         heading = Heading(
             execution_id=parcel.execution_id,
             delivery_id=self.delivery.id,
-            subject=fill(self._config.subject or subject, values).text,
+            subject=mark + fill(self._config.subject or subject, values).text,
             sender=self._sender,
             sender_name=self._config.from_name or self._sender.name,
             reply_to=self._reply_to,

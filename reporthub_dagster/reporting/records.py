@@ -173,7 +173,7 @@ class ReportPlan:
         queries: At least one; several have different names.
         formats: At least one; each is a file, or a file for each query.
         variables: Values of the template variables and `:name` binds, people's own overriding the defaults.
-        deliver: `all`, `none`, or the recipient addresses that alone are wanted.
+        deliver: `all`, `none`, or the addresses of a test run, which alone get it.
         warnings: What was tolerated on the way, one sentence each.
     """
 
@@ -194,6 +194,11 @@ class ReportPlan:
     executed_by: str
     compress: Compression | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_test(self) -> bool:
+        """True when it goes to whoever tries it, and to no recipient."""
+        return isinstance(self.deliver, tuple)
 
 
 @dataclass(frozen=True, slots=True)

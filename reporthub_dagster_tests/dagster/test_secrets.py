@@ -12,7 +12,14 @@ from reporthub_dagster_tests.servers.mariadb import MariaDBServer
 
 CANARY = "canary/Qx7731Zz"
 QUOTED = "canary%2FQx7731Zz"
-KEPT = ("report_executions", "report_delivery_logs", "report_config_audits", "report_schedules")
+KEPT = (
+    "report_executions",
+    "report_delivery_logs",
+    "report_config_audits",
+    "report_schedules",
+    "reporthub_deliveries",
+    "reporthub_notices",
+)
 
 SOURCE = "UPDATE report_datasources SET connection_url = REPLACE(connection_url, "
 FAULTS = {
@@ -31,7 +38,11 @@ FAULTS = {
 @pytest.mark.parametrize("world", ["mariadb"], indirect=True)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_canary_is_nowhere(
-    world: World, mariadb_server: MariaDBServer, fault: str, capfd: pytest.CaptureFixture[str]
+    world: World,
+    mariadb_server: MariaDBServer,
+    fault: str,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mariadb_server.execute(
         f"CREATE OR REPLACE USER reader@localhost IDENTIFIED BY '{CANARY}'",
@@ -55,6 +66,7 @@ def test_a_canary_is_nowhere(
         "UPDATE report_deliveries SET delivery_config = :config WHERE id = 1", config=json.dumps(delivery)
     )
     world.mail.script("ana@finance.test", "RCPT", f"550 5.7.1 you said {CANARY}")
+    monkeypatch.setenv("REPORTHUB_OPERATOR_EMAIL", "ops@hub.test")
     statement, expected = FAULTS[fault]
     world.go.execute(statement)
     result = world.run(config_id=1)
@@ -64,6 +76,9 @@ def test_a_canary_is_nowhere(
         table for table in KEPT if leaks(json.dumps(world.go.rows(f"SELECT * FROM {table}"), default=str))
     ] == []
     assert not leaks("".join(capfd.readouterr()))
+    (notice,) = world.mail.to("ops@hub.test")
+    assert expected in notice.text
+    assert not leaks(notice.content.decode())
 
 
 def leaks(text: str) -> bool:

@@ -104,21 +104,42 @@ def test_nothing_is_delivered_when_nobody_wants_it(world: World) -> None:
     assert len(world.files()) == 1
 
 
-def test_only_the_named_recipients_get_it(world: World) -> None:
-    result = world.run(config_id=1, deliver="Budi@finance.test")
-    assert world.execution(result.run_id)["status"] == "completed"
-    assert [mail.recipient for mail in world.mail.mails] == ["budi@finance.test"]
-    assert list(world.share.iterdir()) == []
-
-
-def test_a_stranger_is_refused_before_the_query(world: World) -> None:
-    result = world.run(config_id=1, deliver="stranger@else.test")
+@pytest.mark.parametrize("caller", ["me@elsewhere.test", "budi@finance.test"], ids=["nobody", "recipient"])
+def test_a_test_run_goes_to_the_caller_alone_and_says_so(world: World, caller: str) -> None:
+    world.go.execute(
+        "UPDATE report_deliveries SET delivery_config = :config WHERE id = 1",
+        config='{"subject": "{{report_name}}", "cc": "boss@finance.test", "bcc": ["audit@finance.test"]}',
+    )
+    result = world.run(config_id=1, schedule_id=1, deliver=caller)
     row = world.execution(result.run_id)
-    assert row["status"] == "failed"
-    assert "stranger@else.test" in row["error_message"]
-    assert "ana@finance.test" in row["error_message"]
-    assert row["rows_returned"] is None
-    assert world.mail.mails == []
+    assert row["status"] == "completed"
+    (mail,) = world.mail.mails
+    assert (mail.recipient, mail.message["Subject"], mail.message["Cc"]) == (caller, "[Test] Sales", None)
+    assert mail.attachments == {NAME: CONTENT}
+    assert list(world.share.iterdir()) == []
+    assert row["execution_context"]["deliver"] == [caller]
+    (log,) = world.go.rows("SELECT * FROM report_delivery_logs")
+    assert (log["delivery_id"], log["status"], log["delivery_details"]["test"]) == (1, "success", True)
+    assert world.go.row("SELECT last_run_at FROM report_schedules") == {"last_run_at": None}
+
+
+@pytest.mark.parametrize(
+    ("statement", "deliver", "words"),
+    [
+        ("SELECT 1", "me at home", "'me at home'"),
+        ("DELETE FROM report_delivery_recipients WHERE delivery_id = 1", "me@x.test", ""),
+        ("UPDATE report_deliveries SET is_active = FALSE WHERE id = 1", "me@x.test", "no active e-mail"),
+    ],
+    ids=["no address", "nobody else", "no e-mail"],
+)
+def test_who_may_try_a_report(world: World, statement: str, deliver: str, words: str) -> None:
+    world.go.execute(statement)
+    row = world.execution(world.run(config_id=1, deliver=deliver).run_id)
+    assert (row["status"], words in (row["error_message"] or "")) == (
+        "failed" if words else "completed",
+        True,
+    )
+    assert len(world.mail.mails) == (0 if words else 1)
 
 
 def test_a_person_chooses_the_window(world: World) -> None:

@@ -11,7 +11,6 @@ from reporthub_dagster.db.executions import Claim, Executions, Outcome
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.destinations.base import DestinationSettings
 from reporthub_dagster.planning import (
     ReportRequest,
     instant_from_context,
@@ -109,7 +108,6 @@ class Days:
             execution_id=execution_id,
             now=self.now,
             default_timezone="UTC",
-            destinations=DestinationSettings(),
         )
         executions.remember(claim, {"time_range": window_to_json(plan.window)})
         return claim, plan
