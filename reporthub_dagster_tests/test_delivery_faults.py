@@ -22,7 +22,6 @@ MATRIX = {
     "grey": ("RCPT", ("450 4.2.0 greylisted",) * 2, "retry", 1),
     "before": ("DATA", (DROP,), "retry", 1),
     "busy": ("RCPT", ("451 4.3.0 try later",), "retry", 1),
-    "during": ("PAYLOAD", (DROP,), "unknown", 0),
     "full": ("ANSWER", ("452 4.3.1 disk full",), "retry", 1),
     "gone": ("RCPT", ("550 5.1.1 no such user",), "refused", 0),
     "after": ("ANSWER", (DROP,), "unknown", 1),
