@@ -12,7 +12,7 @@ import pyarrow as pa
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.db.digests import Digests
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.planning import active_config, active_source, connector_for, located
+from reporthub_dagster.planning import active_config, active_source, at_query, connector_for
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.plan import prepare_query, visible_columns
@@ -24,6 +24,7 @@ from reporthub_dagster.storage.spool import Spool
 _HASHED_ROWS = 1 << 16
 _FALSE = ("", "0", "false", "f", "no", "n")
 _COLUMN = "parameters.send_if"
+_SQL = f"{_COLUMN}.sql"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Judge:
         query = _prepared(self.plan, condition, connector.dialect)
         limits = QueryLimits(self.plan.timeout_seconds, 1)
         spool = self.folder.path / "condition.arrow"
-        with located("report_configs", self.plan.config_id, f"{_COLUMN}.sql"):
+        with at_query(self.plan.config_id, _SQL):
             result = connector.spool(query, spool, limits, lambda _: None)
         try:
             first = next(iter(_values(result, result.columns[0].name)), None)
@@ -132,13 +133,15 @@ def rows_digest(shown: Iterable[tuple[QueryResult, list[str]]]) -> str:
             schema = pa.schema([spool.schema.field(name) for name in columns])
             with pa.ipc.new_stream(sink, schema) as writer:
                 for table in _portions(spool, columns):
-                    writer.write_table(table.combine_chunks(), max_chunksize=_HASHED_ROWS)
+                    # `take` copies: what is cut out of a larger batch has other bytes than the same alone.
+                    rows = pa.array(range(table.num_rows), pa.int64())
+                    writer.write_table(table.take(rows).combine_chunks(), max_chunksize=_HASHED_ROWS)
     return digest.hexdigest()
 
 
 def _prepared(plan: ReportPlan, condition: SqlCondition, dialect: str) -> BoundQuery:
     """The condition's query with the report's values bound; its faults stand where it stands."""
-    return prepare_query(plan, ReportQuery("", condition.sql, place=f"{_COLUMN}.sql"), dialect)
+    return prepare_query(plan, ReportQuery("", condition.sql, place=_SQL), dialect)
 
 
 class _Hashed:

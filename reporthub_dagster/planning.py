@@ -173,6 +173,17 @@ def located(table: str, row: int, column: str | None = None) -> Iterator[None]:
         raise error.located(table=table, row=row, column=column) from None
 
 
+@contextmanager
+def at_query(config_id: int, place: str) -> Iterator[None]:
+    """Name where a query stands in errors about it; connectors know one place, `report_query`."""
+    try:
+        yield
+    except ConfigurationError as error:
+        if error.column == "report_query":
+            error = ConfigurationError(error.problem, value=error.value, valid=error.valid)
+        raise error.located(table="report_configs", row=config_id, column=place) from None
+
+
 def window_to_json(window: TimeWindow) -> dict[str, Any]:
     """A window as `execution_context.time_range` keeps it."""
     zone = ZoneInfo(window.timezone)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from reporthub_dagster.connectors.base import Connector, Progress, QueryLimits
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.planning import active_config, active_source, connector_for, located
+from reporthub_dagster.planning import active_config, active_source, at_query, connector_for
 from reporthub_dagster.reporting.bound_query import BoundQuery
-from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.plan import prepare_query
 from reporthub_dagster.reporting.records import DataSource, QueryResult, ReportPlan, ReportQuery
 from reporthub_dagster.storage.execution_folder import ExecutionFolder, SavedResult
@@ -138,28 +137,11 @@ class _Spooling:
             result = replace(saved.result, name=self.query.name)
             return Rows(result, self.query.sql, sql, binds, reused=True)
         folder.forget_result(self.position)
-        with located("report_configs", self.plan.config_id, self.query.place), self._placed():
+        with at_query(self.plan.config_id, self.query.place):
             spooled = connector.spool(self.bound, folder.spool(self.position), limits, on_progress)
         result = replace(spooled, name=self.query.name)
         folder.save_result(SavedResult(result, sql, binds), self.position)
         return Rows(result, self.query.sql, sql, binds, reused=False)
-
-    @contextmanager
-    def _placed(self) -> Iterator[None]:
-        """Connectors know one place of a query."""
-        try:
-            yield
-        except ConfigurationError as error:
-            if error.column != "report_query":
-                raise
-            raise ConfigurationError(
-                error.problem,
-                table=error.table,
-                row=error.row,
-                column=self.query.place,
-                value=error.value,
-                valid=error.valid,
-            ) from None
 
 
 def json_value(value: Any) -> Any:

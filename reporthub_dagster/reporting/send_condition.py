@@ -44,10 +44,12 @@ class Threshold(BaseModel):
     rows: Literal["any", "all"] = "any"
 
     def holds(self, found: Any) -> bool:
-        """Whether a value of the column is as wanted; NULL never is."""
+        """Whether a value of the column is as wanted; NULL and NaN never are."""
         if found is None:
             return False
         left, right = _comparable(found, self.value)
+        if isinstance(left, Decimal) and left.is_nan():
+            return False
         return _OPERATORS[self.op](left, right)
 
     def __str__(self) -> str:
