@@ -95,7 +95,7 @@ def claim_execution(
                 "dagster_run_id": context.run_id,
                 GIVEN_UP_RUNS: _given_up(execution, holder),
             },
-            anew=not by_person,
+            anew=_is_anew(context, by_person=by_person),
         )
         if claim is not None:
             return claim
@@ -238,6 +238,13 @@ def _reason_to_leave(
     if execution.status in {"failed", "cancelled"} and not is_retry:
         return f"it has {execution.status}; re-execute its run to try again"
     return None
+
+
+def _is_anew(context: dg.OpExecutionContext, *, by_person: bool) -> bool | None:
+    """Whether those who refused are tried again: of a redelivery a person says who, of a re-execution all."""
+    if by_person:
+        return False
+    return True if context.run.parent_run_id is not None else None
 
 
 def _given_up(execution: Execution, holder: Holder | None) -> list[str]:

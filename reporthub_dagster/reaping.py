@@ -134,7 +134,7 @@ def _without_outcome(item: OpenExecution, fate: Fate, run_id: str) -> Verdict:
 
 def _is_unclaimed(item: OpenExecution, ended: Mapping[str, EndedRun]) -> bool:
     """Whether nobody holds it and nobody else is to come; Dagster takes killed runs for runs at work."""
-    if item.holder is not None and not item.holder.is_nobody:
+    if item.holder is not None and (item.holder.is_waiting or not item.holder.is_nobody):
         return False
     run = ended[item.id]
     return run.run_id not in item.given_up_runs and run.others <= set(item.given_up_runs)

@@ -363,3 +363,43 @@ def test_check_finds_a_broken_policy(world: World) -> None:
     texts = [finding["text"] for finding in document(result)["findings"]]
     (text,) = [text for text in texts if "schedule.overlap" in text]
     assert text.startswith("report_configs 1, column parameters.schedule.overlap: not valid (value 'wait')")
+
+
+@on_sqlite
+def test_redeliver_reaches_who_has_not_got_it(world: World) -> None:
+    reporthub("init")
+    world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
+    execution_id = document(reporthub("run", "1", "--json"))["execution_id"]
+    result = reporthub("redeliver", execution_id, "--recipient", "ana@finance.test", "--json")
+    assert result.exit_code == 0, result.output
+    found = document(result)
+    assert (found["execution_id"], found["status"]) == (execution_id, "completed")
+    assert {receipt["state"] for receipt in found["receipts"]} == {"sent"}
+    again = reporthub("redeliver", execution_id, "--recipient", "ana@finance.test")
+    assert (again.exit_code, "has got it already" in again.stderr) == (1, True)
+    assert [mail.recipient for mail in world.mail.mails] == ["budi@finance.test", "ana@finance.test"]
+
+
+@on_sqlite
+def test_redeliver_of_what_never_was_is_told(world: World) -> None:
+    reporthub("init")
+    result = reporthub("redeliver", "no-such")
+    assert (result.exit_code, "there is no such execution" in result.stderr) == (2, True)
+
+
+@on_sqlite
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"send_if": "sometimes"}, "parameters.send_if: not a condition"),
+        ({"send_if": {"sql": "DROP TABLE trx"}}, "parameters.send_if.sql"),
+        ({"notify": ["ana at finance"]}, "parameters.notify: not e-mail addresses"),
+    ],
+    ids=["condition", "query", "notify"],
+)
+def test_check_finds_what_would_stop_a_report(world: World, parameters: Any, words: str) -> None:
+    world.go.execute("UPDATE report_configs SET parameters = :parameters", parameters=json.dumps(parameters))
+    result = reporthub("check", "--json")
+    (text,) = [finding["text"] for finding in document(result)["findings"]]
+    assert text.startswith("report_configs 1, column")
+    assert words in text

@@ -119,7 +119,7 @@ class Executions:
         from_status: str,
         at: datetime,
         context: Mapping[str, Any] | None = None,
-        anew: bool = True,
+        anew: bool | None = None,
     ) -> Claim | None:
         """Move an execution to `running` for this run, if nobody else did since the caller looked.
 
@@ -130,7 +130,7 @@ class Executions:
             from_status: The status that the caller saw.
             at: Now.
             context: Keys to merge into `execution_context`.
-            anew: An execution that has ended is tried anew for everybody who has not got it.
+            anew: Everybody who has not got it is tried anew; None where the execution has ended.
 
         Returns:
             The claim, or None when somebody else was faster.
@@ -141,7 +141,7 @@ class Executions:
             with self._hub.begin() as connection:
                 _take_lease(connection, claim, after, from_status, moment)
                 _start(connection, execution_id, from_status, moment)
-                if anew and from_status in _ENDED:
+                if from_status in _ENDED if anew is None else anew:
                     _try_anew(connection, execution_id)
                 if context:
                     _write(connection, claim, {}, context)

@@ -123,6 +123,8 @@ class Leases:
     def open_executions(self, ids: Collection[str] | None = None) -> list[OpenExecution]:
         """Executions without an outcome that a run of ours has worked on, oldest first, 500 at the most.
 
+        Those that wait for a retry are left out, unless they are asked for: there may be many of them.
+
         Args:
             ids: Only these, and then whoever made them.
         """
@@ -132,6 +134,7 @@ class Leases:
         mine = or_(
             Lease.execution_id.is_not(None), cast(table.execution_context, Text).contains(f'"{LAUNCH}": {{')
         )
+        mine = and_(mine, or_(Lease.run_id.is_(None), Lease.run_id != WAITING))
         query = (
             select(*columns, *lease, utc_ago().label("now"), retry_is_due(table.id).label("has_retry"))
             .outerjoin(Lease, Lease.execution_id == table.id)

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.executions import NOBODY
+from reporthub_dagster.db.executions import WAITING
 from reporthub_dagster.db.inserting import chunks, insert_new
 from reporthub_dagster.db.leases import waiting_status
 from reporthub_dagster.db.ledger import Launch, Lease, Slot
@@ -81,7 +82,7 @@ class ExecutionQueue:
         return [_waiting(row, configs[row.config_id], launches[row.id]) for row in found]
 
     def unfinished(self, schedule_ids: Iterable[int], now: datetime) -> list[Unfinished]:
-        """Executions of some schedules that are not over.
+        """Executions of some schedules that are not over; one that waits for a retry holds nothing back.
 
         A running row that is hours old, that nobody leased and that is for no slot was left behind by another
         program, and holds nothing back.
@@ -90,7 +91,9 @@ class ExecutionQueue:
         query: Any = (
             select(execution.id, execution.schedule_id, execution.status, execution.started_at, Slot.slot)
             .outerjoin(Slot, Slot.execution_id == execution.id)
+            .outerjoin(Lease, Lease.execution_id == execution.id)
             .where(execution.status.in_(("queued", "running")))
+            .where(or_(Lease.run_id.is_(None), Lease.run_id != WAITING))
         )
         with self._hub.begin() as connection:
             found = [

@@ -171,6 +171,22 @@ def test_a_person_asks_again_for_those_who_have_not_got_it(world: World) -> None
 
 
 @on_sqlite
+def test_a_re_execution_by_a_person_tries_who_refused_while_another_waits(world: World) -> None:
+    world.mail.script(ANA, "RCPT", "550 5.1.1 no such user")
+    world.mail.script(BUDI, "RCPT", LATER)
+    first = world.run(config_id=1)
+    assert world.ledger()[BUDI] == "retry"
+    reap(world)
+    assert world.execution(first.run_id)["status"] == "running"
+    run = world.instance.get_run_by_id(first.run_id)
+    assert run is not None
+    again = dg.ReexecutionOptions.from_failure(first.run_id, world.instance)
+    assert world.execute(dict(run.run_config), reexecution_options=again).success
+    assert sorted(mail.recipient for mail in world.mail.mails) == [ANA, BUDI]
+    assert world.execution(first.run_id)["status"] == "completed"
+
+
+@on_sqlite
 def test_only_the_delivery_that_is_asked_for_is_sent(world: World) -> None:
     world.mail.script(ANA, "RCPT", "550 5.1.1 no such user")
     world.share.rmdir()

@@ -10,6 +10,7 @@ from reporthub_dagster.db.deliveries import DeliveryLedger, History
 from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.notices import Notices
+from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.identity import delivery_identity
 from reporthub_dagster.reporting.records import DeliveryReceipt, ReceiptState
@@ -118,6 +119,8 @@ def test_an_execution_waits_with_nobody_at_work_on_it(hub: Hub, claim: Claim, go
     holder = leases.holder("e")
     assert holder is not None
     assert (holder.is_nobody, holder.is_waiting, holder.silent) == (True, True, False)
+    assert leases.open_executions() == [], "the reaper has nothing to do with it"
+    assert ExecutionQueue(hub).unfinished([1], NOW) == [], "it holds nothing back"
     (due,) = ledger.due(50)
     assert (due.execution_id, due.config_id, due.schedule_id, due.executed_by) == ("e", 1, 1, "ana")
     with pytest.raises(LostClaimError):
