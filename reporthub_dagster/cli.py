@@ -178,13 +178,13 @@ def run(
 
 @main.command()
 @click.argument("execution_id")
-@click.option("--delivery", "delivery_id", default=0, type=click.IntRange(min=1), help="Only this delivery.")
+@click.option("--delivery", "delivery_id", type=click.IntRange(min=1), help="Only this delivery.")
 @click.option("--recipient", default="", help="Only this recipient.")
 @click.option("--include-unknown", is_flag=True, help="Also those who may have it: the answer was lost.")
 @_as_json
 @_errors_in_one_line
 def redeliver(
-    execution_id: str, delivery_id: int, recipient: str, include_unknown: bool, as_json: bool
+    execution_id: str, delivery_id: int | None, recipient: str, include_unknown: bool, as_json: bool
 ) -> int:
     """Deliver the files of an execution again, the same bytes, to those who have not got them."""
     from reporthub_dagster.instance import choose_instance, run_redelivery  # noqa: PLC0415 - as above
@@ -195,7 +195,7 @@ def redeliver(
     finished = run_redelivery(
         {
             "execution_id": execution_id,
-            "delivery_id": delivery_id,
+            "delivery_id": delivery_id or 0,
             "recipient": recipient,
             "include_unknown": include_unknown,
         }
