@@ -27,7 +27,7 @@ def digest_of(folder: Path, table: pa.Table, portion: int, columns: list[str] | 
         for batch in table.to_batches(max_chunksize=portion):
             writer.write(batch)
     result = QueryResult(path, columns_of(table.schema), table.num_rows, truncated=False, query_ms=1)
-    return rows_digest(result, columns or table.column_names)
+    return rows_digest([(result, columns or table.column_names)])
 
 
 @pytest.mark.parametrize("portion", [1, 2, 3, 5])
