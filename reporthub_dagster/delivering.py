@@ -155,12 +155,17 @@ class Deliverer:
         receipts: dict[str, DeliveryReceipt] = {}
         try:
             self._send(destination, parcel, due, receipts)
-            is_away = all(receipt.state == "retry" for receipt in receipts.values())
+            is_away = all(_is_soon(receipt) for receipt in receipts.values())
             if is_away and row.max_retry and time.monotonic() - started < _LONGEST_HICCUP:
                 self.pause(HICCUP_SECONDS)
                 self._send(destination, parcel, due, receipts, counted=False)
-            interval = row.retry_interval_minutes * 60.0
-            self.ledger.schedule(self.claim, row.id, most=row.max_retry, interval_seconds=interval)
+            self.ledger.schedule(
+                self.claim,
+                row.id,
+                most=row.max_retry,
+                interval_seconds=row.retry_interval_minutes * 60.0,
+                not_before={name: r.retry_after for name, r in receipts.items() if r.retry_after},
+            )
         except BaseException:
             with suppress(ReportHubError):  # what is left open is closed by whoever comes next
                 self.ledger.settle(self.claim, row.id)
@@ -244,6 +249,11 @@ def parcel_variables(plan: ReportPlan, files: Sequence[RenderedFile] = ()) -> Ma
         **moment_variables(moment),
         "ext": files[0].path.suffix.lstrip(".") if files else "",
     }
+
+
+def _is_soon(receipt: DeliveryReceipt) -> bool:
+    """Whether a recipient may be tried again in a moment: the other side has not asked for longer."""
+    return receipt.state == "retry" and (receipt.retry_after or 0.0) <= HICCUP_SECONDS
 
 
 def _may_be_tried(entry: Entry, max_retry: int) -> bool:

@@ -6,7 +6,7 @@ is fenced: it happens only while the caller's claim is the latest, in the same s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -172,7 +172,15 @@ class DeliveryLedger:
         with self._hub.begin() as connection:
             _settle(connection, claim.execution_id, delivery_id, "unknown", LedgerEntry.token == claim.token)
 
-    def schedule(self, claim: Claim, delivery_id: int, *, most: int, interval_seconds: float) -> None:
+    def schedule(
+        self,
+        claim: Claim,
+        delivery_id: int,
+        *,
+        most: int,
+        interval_seconds: float,
+        not_before: Mapping[str, float] | None = None,
+    ) -> None:
         """Give every `retry` its time, `interval_seconds` for each attempt it had; none after the last.
 
         Args:
@@ -180,6 +188,7 @@ class DeliveryLedger:
             delivery_id: Which delivery.
             most: Further attempts that a recipient may have.
             interval_seconds: As the row says.
+            not_before: Recipient → seconds for which the other side wants to be left alone.
 
         Raises:
             LostClaimError: The claim is no longer the latest.
@@ -197,6 +206,11 @@ class DeliveryLedger:
                 moment = utc_ago(-interval_seconds * max(attempts, 1))
                 of_attempt = update(table).where(*open_, table.attempts == attempts)
                 connection.execute(of_attempt.values(next_attempt_at=moment))
+            for recipient, seconds in (not_before or {}).items():
+                identity = delivery_identity(claim.execution_id, delivery_id, recipient)
+                later = utc_ago(-seconds)
+                too_soon = (table.identity == identity, table.next_attempt_at < later)
+                connection.execute(update(table).where(*too_soon).values(next_attempt_at=later))
 
     def reopen(
         self, claim: Claim, *, delivery_id: int | None, recipient: str | None, include_unknown: bool

@@ -109,6 +109,21 @@ def test_a_retry_comes_interval_times_attempt_later(hub: Hub, claim: Claim) -> N
     assert abs(later - hub.now() - timedelta(seconds=600)) < timedelta(seconds=30)
 
 
+def test_the_other_side_is_left_alone_for_as_long_as_it_asks(hub: Hub, claim: Claim) -> None:
+    ledger = DeliveryLedger(hub)
+    ledger.open(claim, 7, ["a", "b"], unanswered="unknown")
+    answered(ledger, claim, "a", "retry")
+    answered(ledger, claim, "b", "retry")
+    ledger.schedule(claim, 7, most=3, interval_seconds=300, not_before={"a": 3600, "b": 10})
+    waits = {
+        name: entry.next_attempt_at - hub.now()
+        for name, entry in ledger.entries("e", 7).items()
+        if entry.next_attempt_at is not None
+    }
+    assert abs(waits["a"] - timedelta(hours=1)) < timedelta(seconds=30)
+    assert abs(waits["b"] - timedelta(seconds=300)) < timedelta(seconds=30)
+
+
 def test_an_execution_waits_with_nobody_at_work_on_it(hub: Hub, claim: Claim, go: GoApi) -> None:
     ledger, leases = DeliveryLedger(hub), Leases(hub)
     ledger.open(claim, 7, ["a"], unanswered="unknown")
