@@ -11,7 +11,7 @@ from reporthub_dagster.cli import main
 from reporthub_dagster.settings import Settings
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 _OURS = ("reporthub_dagster", "demo/", "benchmarks/", "docs/", ".ci/")
 
 

@@ -1,0 +1,3 @@
+module example.com/reporthub
+
+go 1.19
