@@ -29,6 +29,11 @@ RETRIES = 2
 """Further tries within a run, for what may work a moment later: a database that restarts."""
 RETRY_PAUSE_SECONDS = 5.0
 
+BACKFILL_TAG = "dagster/backfill"
+"""Dagster's own: the backfill that a run belongs to."""
+CONFIG_DIMENSION = "config"
+DATE_DIMENSION = "date"
+
 T = TypeVar("T")
 
 _ID = re.compile(r"[0-9A-Za-z-]{1,36}")
@@ -45,6 +50,30 @@ def execution_id_of(context: dg.OpExecutionContext, asked: str) -> str:
             "not an execution id", column="execution_id", value=asked, valid="valid: a UUID"
         )
     return asked or context.run.root_run_id or context.run_id
+
+
+def partition_of(context: dg.OpExecutionContext) -> tuple[str, str]:
+    """The report's key and the date of a run of `report_file`.
+
+    Raises:
+        ConfigurationError: The run has no such partition.
+    """
+    key = context.partition_key if context.has_partition_key else None
+    if not isinstance(key, dg.MultiPartitionKey):
+        raise ConfigurationError(
+            "the run has no partition", column="partition", value=key, valid="choose a report and a date"
+        )
+    return key.keys_by_dimension[CONFIG_DIMENSION], key.keys_by_dimension[DATE_DIMENSION]
+
+
+def backfill_of(context: dg.OpExecutionContext) -> str:
+    """What the runs of one wish have in common: Dagster's backfill, else the first attempt's run.
+
+    A retry does not carry the tags of its backfill, its first attempt does.
+    """
+    first = context.run.root_run_id or context.run_id
+    root = context.instance.get_run_by_id(first) or context.run
+    return root.tags.get(BACKFILL_TAG, first)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from reporthub_dagster.jobs import execute_report, redeliver_report
+from reporthub_dagster.jobs import backfill_report, execute_report, redeliver_report, report_file
+from reporthub_dagster.partition_sensor import report_partitions_sensor
 from reporthub_dagster.purge_schedule import purge_files, purge_files_daily
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
@@ -14,9 +15,15 @@ from reporthub_dagster.terminal import terminal_logger
 from reporthub_dagster.trial_jobs import test_datasource, test_delivery
 
 defs = dg.Definitions(
-    jobs=[execute_report, redeliver_report, test_delivery, test_datasource, purge_files],
+    assets=[report_file],
+    jobs=[execute_report, redeliver_report, backfill_report, test_delivery, test_datasource, purge_files],
     schedules=[purge_files_daily],
-    sensors=[report_schedule_sensor, execution_reaper_sensor, delivery_retry_sensor],
+    sensors=[
+        report_schedule_sensor,
+        execution_reaper_sensor,
+        delivery_retry_sensor,
+        report_partitions_sensor,
+    ],
     resources={"hub": HubDatabase(), "store": OutputStore(), "mailer": Mailer()},
     loggers={"console": dg.colored_console_logger, "terminal": terminal_logger},
     executor=dg.in_process_executor,

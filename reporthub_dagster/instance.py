@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.run_config import redelivery_config_of, run_config_of
+from reporthub_dagster.run_config import EXECUTION_TAG, redelivery_config_of, run_config_of
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.storage.atomic import atomic_file
 
@@ -25,6 +25,15 @@ compute_logs:
   module: dagster._core.storage.noop_compute_log_manager
   class: NoOpComputeLogManager
 """
+
+
+_MOST_ASKED = 100
+_NOT_ENDED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+]
 
 
 def write_embedded_instance(settings: Settings) -> bool:
@@ -66,6 +75,22 @@ def _instance() -> dg.DagsterInstance:
         raise ConfigurationError(
             f"the Dagster instance cannot be used: {words}", column="DAGSTER_HOME"
         ) from None
+
+
+def cancel_runs(execution_ids: Collection[str]) -> int:
+    """Cancel every run of some executions that has not ended; returns how many were told to end.
+
+    Raises:
+        ConfigurationError: The instance in `DAGSTER_HOME` cannot be used.
+    """
+    ids = sorted(execution_ids)
+    told = 0
+    with _instance() as instance:
+        for start in range(0, len(ids), _MOST_ASKED):
+            tags = {EXECUTION_TAG: ids[start : start + _MOST_ASKED]}
+            for run in instance.get_runs(dg.RunsFilter(statuses=_NOT_ENDED, tags=tags)):
+                told += bool(instance.run_coordinator.cancel_run(run.run_id))
+    return told
 
 
 def report_job() -> dg.JobDefinition:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import dagster as dg
 
+from reporthub_dagster.backfill_ops import compute_partition_window, queue_windows
 from reporthub_dagster.ops import (
     compute_time_range,
     deliver,
@@ -12,6 +15,7 @@ from reporthub_dagster.ops import (
     render_file,
     run_query,
 )
+from reporthub_dagster.partitions import report_partitions
 from reporthub_dagster.redelivery_ops import open_redelivery
 
 _DESCRIPTION = """
@@ -50,14 +54,80 @@ ops:
 """
 
 
-@dg.graph
-def report() -> None:
-    """Window → query → file → deliveries."""
-    plan = compute_time_range()
+_ASSET = """
+The file of one report for one day. Pick reports and dates and materialize: each is a run of its own, for that
+day in the zone of the report's schedule.
+
+**Nothing is delivered unless you ask**: `deliver: all` sends to everybody, `deliver: me@example.com` only to
+that recipient of the report.
+
+```yaml
+ops:
+  report_file:
+    ops:
+      compute_partition_window:
+        config:
+          deliver: none
+```
+
+Schedules do not notice: `last_run_at` stays as it is. For windows as a schedule cuts them there is the job
+`backfill_report`.
+"""
+
+_BACKFILL = """
+Queues one execution for each slot of a report's schedule in the past, oldest first: **slots → windows →
+queued executions**. The schedule sensor starts them as there is room, after everything that is due.
+
+```yaml
+ops:
+  queue_windows:
+    config:
+      config_id: 12
+      start: "2025-01-01"
+      end: "2025-02-01"       # empty: now
+      only_missing: true      # leave out what has been made
+      deliver: none           # all | none | a@example.com, b@example.com
+```
+
+The run's page names the backfill; `reporthub backfills` shows how far each is, and cancels.
+"""
+
+
+def _make_and_deliver(plan: Any) -> Any:
+    """What both graphs do once the window is known."""
     results = run_query(plan)
     files = render_file(plan, results)
     outcomes = fan_out_deliveries(plan, results, files).map(lambda task: deliver(task, plan, files))
-    finish_execution(plan, results, files, outcomes.collect())
+    return finish_execution(plan, results, files, outcomes.collect())
+
+
+@dg.graph
+def report() -> None:
+    """Window → query → file → deliveries."""
+    _make_and_deliver(compute_time_range())
+
+
+@dg.graph_asset(
+    name="report_file",
+    description=_ASSET.strip(),
+    partitions_def=report_partitions(),
+    group_name="reports",
+    tags={"reporthub/kind": "report"},
+)
+def report_file() -> Any:
+    """The same, for the report and the day of a partition."""
+    return _make_and_deliver(compute_partition_window())
+
+
+@dg.job(
+    name="backfill_report",
+    description=_BACKFILL.strip(),
+    executor_def=dg.in_process_executor,
+    tags={"reporthub/kind": "backfill"},
+)
+def backfill_report() -> None:
+    """Slots → windows → queued executions."""
+    queue_windows()
 
 
 execute_report = report.to_job(

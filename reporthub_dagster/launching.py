@@ -32,6 +32,7 @@ class Launch:
     schedule_id: int | None
     datasource_id: int
     executed_by: str
+    is_backfill: bool = False
 
     @property
     def run_key(self) -> str:
@@ -134,6 +135,7 @@ def _launch(waiting: WaitingExecution) -> Launch:
         waiting.schedule_id,
         waiting.datasource_id,
         waiting.executed_by,
+        waiting.is_backfill,
     )
 
 

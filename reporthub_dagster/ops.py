@@ -28,7 +28,7 @@ from reporthub_dagster.planning import (
 from reporthub_dagster.producing import read_rows
 from reporthub_dagster.rendering import write_files
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
+from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan, TimeWindow
 from reporthub_dagster.reporting.time_window import NothingLeftError
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
 from reporthub_dagster.run_config import ReportRunConfig, tags_of
@@ -42,38 +42,7 @@ def compute_time_range(
     context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase
 ) -> Iterator[dg.Output[ReportPlan]]:
     """Claim the execution, load its report, fix the window; yields nothing when there is nothing to do."""
-    with attempt.telling(context):
-        execution = attempt.patiently(context, lambda: _open_execution(context, config, hub))
-        launch = _launch(config, execution)
-        remember = {LAUNCH: launch, "warnings": []}
-        claim = attempt.patiently(context, lambda: attempt.claim_execution(context, hub, execution, remember))
-    if claim is None:
-        return
-    with attempt.at_work(context, hub, execution.id, claim) as work:
-        tags = tags_of(
-            execution_id=execution.id,
-            config_id=execution.config_id,
-            schedule_id=execution.schedule_id,
-            executed_by=execution.executed_by,
-        )
-        context.instance.add_run_tags(context.run_id, tags)
-        try:
-            plan = plan_report(
-                hub.repository,
-                request_of(launch, execution),
-                execution_id=execution.id,
-                now=hub.hub.now(),
-                default_timezone=Settings.load().default_timezone,
-            )
-        except NothingLeftError as reason:
-            context.log.warning(str(reason))
-            hub.executions.finish(work.claim, "cancelled", at=hub.hub.now(), error=str(reason))
-            return
-        hub.executions.remember(work.claim, _plan_context(plan))
-        context.log.info(f"{plan.report_name}: window {run_metadata.window_text(plan.window)}")
-        _tolerate(context, hub, work, plan.warnings)
-        metadata = run_metadata.of_plan(plan)
-    yield dg.Output(plan, metadata=metadata)
+    yield from begin(context, config, hub)
 
 
 @dg.op
@@ -212,7 +181,57 @@ def branch_of(task: DeliveryTask, output: str = "result") -> dg.DynamicOutput[De
     return dg.DynamicOutput(task, mapping_key=f"delivery_{task.delivery_id}", output_name=output)
 
 
-def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase) -> Execution:
+def begin(
+    context: dg.OpExecutionContext,
+    config: ReportRunConfig,
+    hub: HubDatabase,
+    window: TimeWindow | None = None,
+) -> Iterator[dg.Output[ReportPlan]]:
+    """Claim an execution and plan it; yields nothing when there is nothing to do.
+
+    Args:
+        context: Of the op.
+        config: What is asked for.
+        hub: The shared database.
+        window: Of an execution that is new, where somebody has decided it.
+    """
+    with attempt.telling(context):
+        execution = attempt.patiently(context, lambda: _open_execution(context, config, hub, window))
+        launch = _launch(config, execution)
+        remember = {LAUNCH: launch, "warnings": []}
+        claim = attempt.patiently(context, lambda: attempt.claim_execution(context, hub, execution, remember))
+    if claim is None:
+        return
+    with attempt.at_work(context, hub, execution.id, claim) as work:
+        tags = tags_of(
+            execution_id=execution.id,
+            config_id=execution.config_id,
+            schedule_id=execution.schedule_id,
+            executed_by=execution.executed_by,
+        )
+        context.instance.add_run_tags(context.run_id, tags)
+        try:
+            plan = plan_report(
+                hub.repository,
+                request_of(launch, execution),
+                execution_id=execution.id,
+                now=hub.hub.now(),
+                default_timezone=Settings.load().default_timezone,
+            )
+        except NothingLeftError as reason:
+            context.log.warning(str(reason))
+            hub.executions.finish(work.claim, "cancelled", at=hub.hub.now(), error=str(reason))
+            return
+        hub.executions.remember(work.claim, _plan_context(plan))
+        context.log.info(f"{plan.report_name}: window {run_metadata.window_text(plan.window)}")
+        _tolerate(context, hub, work, plan.warnings)
+        metadata = run_metadata.of_plan(plan)
+    yield dg.Output(plan, metadata=metadata)
+
+
+def _open_execution(
+    context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase, window: TimeWindow | None
+) -> Execution:
     """The row of this run's execution, written now if it is not there.
 
     Raises:
@@ -230,13 +249,14 @@ def _open_execution(context: dg.OpExecutionContext, config: ReportRunConfig, hub
                 valid="give a config_id, or the execution_id of a row in report_executions",
             )
         hub.repository.require(config_id=config.config_id, schedule_id=schedule_id)
+        decided = {"time_range": window_to_json(window)} if window else {}
         found = hub.executions.add(
             execution_id,
             config_id=config.config_id,
             schedule_id=schedule_id,
             executed_by=config.executed_by,
             at=hub.hub.now(),
-            context={LAUNCH: _launch_of(config)},
+            context={LAUNCH: _launch_of(config), **decided},
         )
     if config.config_id not in {0, found.config_id}:
         raise ConfigurationError(

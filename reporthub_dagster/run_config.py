@@ -7,6 +7,9 @@ import dagster as dg
 from pydantic import Field
 
 EXECUTION_TAG = "reporthub/execution_id"
+PRIORITY_TAG = "dagster/priority"
+BACKFILL_PRIORITY = "-10"
+"""In Dagster's queue a window of the past comes after what is due."""
 
 
 def run_config_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,3 +79,44 @@ class RedeliveryRunConfig(dg.Config):
     by_person: bool = Field(
         default=True, description="False: only retries that are due, as `delivery_retry_sensor` asks for."
     )
+
+
+class PartitionRunConfig(dg.Config):
+    """What one partition of `report_file` may be told; report and day are in its key."""
+
+    deliver: str = Field(
+        default="none",
+        description="`none` (only make the file), `all`, or the addresses that alone shall get it, your own "
+        "for example, separated by commas.",
+    )
+    parameters: dict[str, Any | None] = Field(
+        default={}, description="Values for the query's `{{variables}}` and `:names`, before all others."
+    )
+    executed_by: str = Field(default="backfill", description="Who asked; kept in `report_executions`.")
+
+
+class BackfillConfig(dg.Config):
+    """A backfill of a report's slots: one execution for each, run as soon as there is room."""
+
+    config_id: int = Field(ge=1, description="Which report: `report_configs.id`.")
+    start: str = Field(
+        description="Slots from here on, for example `2025-01-01` or `2025-01-01 08:00`, in the schedule's "
+        "zone."
+    )
+    end: str = Field(default="", description="Slots before this moment; as `start`. Empty: now.")
+    schedule_id: int = Field(
+        default=0,
+        ge=0,
+        description="`report_schedules.id` whose cron cuts the windows. 0: the report's only active one; "
+        "without any, days.",
+    )
+    only_missing: bool = Field(
+        default=False, description="Leave out slots whose report was made, or is being made."
+    )
+    deliver: str = Field(
+        default="none", description="`none` (only make the files), `all`, or addresses separated by commas."
+    )
+    parameters: dict[str, Any | None] = Field(
+        default={}, description="Values for the query's `{{variables}}` and `:names`, before all others."
+    )
+    executed_by: str = Field(default="backfill", description="Who asked; kept in `report_executions`.")

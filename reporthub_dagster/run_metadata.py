@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
+from reporthub_dagster.backfilling import BackfillPlan
 from reporthub_dagster.delivering import DeliveryOutcome
 from reporthub_dagster.producing import ReportRows, Rows
 from reporthub_dagster.reporting.records import (
@@ -94,6 +95,20 @@ def of_deliveries(outcomes: Sequence[DeliveryOutcome]) -> Metadata:
     found: Metadata = {"receipts": dg.MetadataValue.table(records, schema=_RECEIPT_SCHEMA)} if records else {}
     retry_at = min((outcome.retry_at for outcome in outcomes if outcome.retry_at), default=None)
     return {**found, "retry_at": dg.MetadataValue.timestamp(retry_at)} if retry_at else found
+
+
+def of_backfill(plan: BackfillPlan, queued: int) -> Metadata:
+    """Which windows were queued, and how to see what becomes of them."""
+    windows = plan.wanted
+    return {
+        "backfill": plan.request.id,
+        "queued": queued,
+        "left_out": plan.left_out,
+        "first_window": window_text(windows[0]) if windows else "none",
+        "last_window": window_text(windows[-1]) if windows else "none",
+        "deliver": plan.request.deliver,
+        "progress": dg.MetadataValue.md(f"`reporthub backfills {plan.request.id}`, `--cancel` ends it"),
+    }
 
 
 def of_warnings(warnings: Iterable[str]) -> Metadata:

@@ -9,7 +9,7 @@ from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.launching import Launch
 from reporthub_dagster.resources import HubDatabase
-from reporthub_dagster.run_config import run_config_of, tags_of
+from reporthub_dagster.run_config import BACKFILL_PRIORITY, PRIORITY_TAG, run_config_of, tags_of
 from reporthub_dagster.runs import not_started
 from reporthub_dagster.scheduling import Scheduler
 from reporthub_dagster.settings import CHECK_INTERVAL, Settings
@@ -51,6 +51,8 @@ def _request(launch: Launch) -> dg.RunRequest:
         schedule_id=launch.schedule_id,
         executed_by=launch.executed_by,
     )
+    if launch.is_backfill:
+        tags[PRIORITY_TAG] = BACKFILL_PRIORITY
     return dg.RunRequest(
         run_key=launch.run_key,
         run_config=run_config_of({"execution_id": launch.execution_id}),

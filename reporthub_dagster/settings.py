@@ -25,6 +25,8 @@ from reporthub_dagster.reporting.schedule_policy import (
 )
 
 CHECK_INTERVAL = "SCHEDULER_CHECK_INTERVAL_SECONDS"
+BACKFILL_DAYS = "REPORTHUB_BACKFILL_DAYS"
+DEFAULT_TIMEZONE = "SCHEDULER_TIMEZONE"
 _LEAST_INTERVAL_SECONDS = 5
 """How often Dagster's daemon looks at its sensors; asking for more is asking for this."""
 _NAME_LIMIT = 100
@@ -52,7 +54,7 @@ class Settings(BaseModel):
     db_name: str | None = Field(None, alias="DB_NAME")
     db_timezone: str = Field("UTC", alias="DB_TIMEZONE")
     output_path: Path | None = Field(None, alias="REPORT_OUTPUT_PATH")
-    default_timezone: str = Field("UTC", alias="SCHEDULER_TIMEZONE")
+    default_timezone: str = Field("UTC", alias=DEFAULT_TIMEZONE)
     query_timeout_seconds: int | None = Field(None, alias="QUERY_TIMEOUT_SECONDS", ge=1)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
     smtp_host: str | None = Field(None, alias="SMTP_HOST")
@@ -88,6 +90,7 @@ class Settings(BaseModel):
     )
     overlap: Overlap = Field("queue", alias="REPORTHUB_OVERLAP")
     jitter_seconds: int = Field(0, alias="REPORTHUB_JITTER_SECONDS", ge=0, le=MOST_JITTER_SECONDS)
+    backfill_days: int = Field(400, alias=BACKFILL_DAYS, ge=1, le=4_000)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -155,6 +158,15 @@ class Settings(BaseModel):
             overlap=self.overlap,
             jitter_seconds=self.jitter_seconds,
         )
+
+    @classmethod
+    def load_only(cls, *names: str) -> Self:
+        """As `load`, of a few variables: what Dagster needs when it loads the definitions.
+
+        Raises:
+            ConfigurationError: One of them is not valid.
+        """
+        return cls.load({name: os.environ.get(name, "") for name in names})
 
     @property
     def egress_policy(self) -> EgressPolicy:

@@ -131,10 +131,9 @@ class Leases:
         table = ReportExecution
         columns = (table.id, table.status, table.started_at, table.execution_context)
         lease = (Lease.run_id, Lease.token, Lease.attempts, is_silent().label("silent"))
-        mine = or_(
-            Lease.execution_id.is_not(None), cast(table.execution_context, Text).contains(f'"{LAUNCH}": {{')
-        )
-        mine = and_(mine, or_(Lease.run_id.is_(None), Lease.run_id != WAITING))
+        # What is queued and was never claimed is the scheduler's: thousands of them hide no dead run.
+        marked = cast(table.execution_context, Text).contains(f'"{LAUNCH}": {{')
+        mine = or_(Lease.run_id != WAITING, and_(Lease.run_id.is_(None), table.status == "running", marked))
         query = (
             select(*columns, *lease, utc_ago().label("now"), retry_is_due(table.id).label("has_retry"))
             .outerjoin(Lease, Lease.execution_id == table.id)

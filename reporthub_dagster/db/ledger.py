@@ -154,3 +154,18 @@ class PinnedHostKey(Base):
     port: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     host_key: Mapped[LongText]
     pinned_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class Backfill(Base):
+    """An execution of a backfill of slots; its primary key is why no window of one is queued twice.
+
+    `slot` is when the window would have been due, in UTC.
+    """
+
+    __tablename__ = "reporthub_backfills"
+
+    backfill_id: Mapped[str] = mapped_column(exact_text(36), primary_key=True)
+    execution_id: Mapped[str] = mapped_column(exact_text(36), primary_key=True, index=True)
+    config_id: Mapped[int] = mapped_column(index=True)
+    slot: Mapped[datetime] = mapped_column(UtcTime)
+    created_at: Mapped[datetime] = mapped_column(UtcTime)

@@ -20,10 +20,11 @@ from reporthub_dagster.db import rows
 from reporthub_dagster.db.executions import NOBODY, WAITING
 from reporthub_dagster.db.inserting import chunks, insert_new
 from reporthub_dagster.db.leases import waiting_status
-from reporthub_dagster.db.ledger import Launch, Lease, Slot
+from reporthub_dagster.db.ledger import Backfill, Launch, Lease, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution
 from reporthub_dagster.db.session import Hub
 
+_IS_BACKFILL = Backfill.execution_id.is_not(None).label("is_backfill")
 MOST_WAITING = 5_000
 """Waiting executions that one tick looks at, oldest first."""
 _ABANDONED = timedelta(hours=2)
@@ -39,6 +40,7 @@ class WaitingExecution:
         attempts: How many runs were asked for so far.
         tries: How many since it waits: a run that began and died was an answer.
         requested_at: When the last of these was.
+        is_backfill: It is of the past, and comes after everything that is due.
     """
 
     id: str
@@ -50,6 +52,7 @@ class WaitingExecution:
     attempts: int = 0
     tries: int = 0
     requested_at: datetime | None = None
+    is_backfill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,21 +160,24 @@ class ExecutionQueue:
                 Slot.slot,
                 Lease.run_id,
                 Lease.heartbeat_at.label("settled_at"),
+                _IS_BACKFILL,
             )
             .outerjoin(Slot, Slot.execution_id == execution.id)
             .outerjoin(Lease, Lease.execution_id == execution.id)
+            .outerjoin(Backfill, Backfill.execution_id == execution.id)
         )
         condition = execution.status == "queued"
         if self.waiting_status != "queued":
             unclaimed = and_(Slot.state == "launched", Lease.execution_id.is_(None))
             waits = and_(execution.status == "running", or_(unclaimed, Lease.run_id == NOBODY))
             condition = or_(condition, waits)
-        return query.where(condition).order_by(execution.started_at, execution.id).limit(MOST_WAITING)
+        first = (_IS_BACKFILL, execution.started_at, execution.id)
+        return query.where(condition).order_by(*first).limit(MOST_WAITING)
 
-    def _wanted(self, row: Row[Any]) -> tuple[bool, datetime, str]:
+    def _wanted(self, row: Row[Any]) -> tuple[bool, bool, datetime, str]:
         """What the waiting are sorted by; a slot is when it was wanted, whenever it was begun."""
         started = rows.to_utc(row.started_at, self._hub.zone) or datetime.max.replace(tzinfo=UTC)
-        return row.run_id != NOBODY, row.slot or started, row.id
+        return row.run_id != NOBODY, bool(row.is_backfill), row.slot or started, row.id
 
     def _may_be_abandoned(self, row: Row[Any], now: datetime) -> bool:
         started = rows.to_utc(row.started_at, self._hub.zone)
@@ -192,6 +198,7 @@ def _waiting(row: Row[Any], config: Row[Any], launches: Sequence[Row[Any]]) -> W
         attempts=max((one.attempt for one in launches), default=0),
         tries=len(tries),
         requested_at=max(tries, default=None),
+        is_backfill=bool(row.is_backfill),
     )
 
 

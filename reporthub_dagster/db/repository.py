@@ -111,6 +111,18 @@ class Repository:
         with self._hub.begin() as connection:
             return frozenset(method.strip().lower() for method in connection.scalars(query))
 
+    def active_schedules(self, config_id: int) -> tuple[records.Schedule, ...]:
+        """A report's active schedules, in order."""
+        model = ReportSchedule
+        query = _select(model).where(model.config_id == config_id, model.is_active).order_by(model.id)
+        return tuple(rows.schedule(row, self._hub.zone) for row in self._rows(query))
+
+    def active_reports(self) -> dict[int, str]:
+        """Id and name of every active report, in order."""
+        query = select(ReportConfig.id, ReportConfig.report_name).where(ReportConfig.is_active)
+        with self._hub.begin() as connection:
+            return {row.id: row.report_name for row in connection.execute(query.order_by(ReportConfig.id))}
+
     def active_ids(self, model: type[Base]) -> tuple[int, ...]:
         """Ids of every active row of a table, in order."""
         columns = model.__table__.c

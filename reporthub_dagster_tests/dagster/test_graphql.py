@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -16,9 +17,11 @@ from dagster import DagsterInstance
 from dagster_graphql.schema import create_schema
 from graphql import parse, validate
 
+from reporthub_dagster.partitions import report_keys
 from reporthub_dagster.run_config import run_config_of
 from reporthub_dagster_tests.go_api import GoApi
 from reporthub_dagster_tests.installation import (
+    YESTERDAY,
     ZONE,
     World,
     create_tables,
@@ -130,6 +133,21 @@ def test_the_commands_of_the_document_launch_watch_and_look_around(
     assert curl(server, call_named("sensorOrError"))["sensorState"]["status"] == "RUNNING"
     assert curl(server, call_named("instance"))["daemonHealth"]["allDaemonStatuses"]
     assert curl(server, call_named("terminateRun"))["__typename"] == "RunNotFoundError"
+
+
+def test_dates_of_a_report_become_a_backfill_and_an_unknown_key_does_not(
+    world: World, server: DagsterServer
+) -> None:
+    world.instance.add_dynamic_partitions(str(report_keys.name), ["1-sales"])
+    call = call_named("launchPartitionBackfill")
+    for day, long_ago in ((YESTERDAY, "2025-01-31"), (YESTERDAY - timedelta(days=1), "2025-01-30")):
+        call = call.replace(long_ago, f"{day:%Y-%m-%d}")
+    assert curl(server, call)["__typename"] != "LaunchBackfillSuccess"
+    launched = curl(server, call.replace("12-daily-sales", "1-sales"))
+    assert launched["__typename"] == "LaunchBackfillSuccess"
+    backfill = world.instance.get_backfill(launched["backfillId"])
+    assert backfill is not None
+    assert backfill.tags["reporthub/executed_by"] == "ana"
 
 
 def test_a_bad_config_is_refused_before_anything_runs(server: DagsterServer) -> None:
