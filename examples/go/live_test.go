@@ -142,6 +142,29 @@ func TestACancelledExecutionEnds(t *testing.T) {
 	}
 }
 
+func TestADataSourceAndADeliveryAreTried(t *testing.T) {
+	client, _ := live(t)
+	ctx := context.Background()
+	for name, try := range map[string]func() (string, error){
+		"datasource": func() (string, error) { return client.TestDatasource(ctx, 1) },
+		"delivery":   func() (string, error) { return client.TestDelivery(ctx, 1, "") },
+	} {
+		runID, err := try()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		run := Run{}
+		for end := time.Now().Add(patience); !run.Ended() && time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+			if run, err = client.Run(ctx, runID); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+		if run.Status != "SUCCESS" {
+			t.Errorf("%s: %+v", name, run)
+		}
+	}
+}
+
 func TestAQueuedRowIsCancelledInTheDatabase(t *testing.T) {
 	_, executions := live(t)
 	ctx := context.Background()
