@@ -146,6 +146,9 @@ def _still_as_seen(connection: Connection, decisions: Sequence[Decision]) -> lis
     """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("BEGIN IMMEDIATE")  # its one lock; it knows no FOR UPDATE
+    if connection.dialect.name in {"mysql", "mariadb"}:
+        # Otherwise an update that reads the whole table waits for rows that it would not even change.
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
     table = ScheduleState
     seen: Any = select(table.schedule_id, table.decided_through, table.cron_expression, table.timezone)
     ids = sorted(one.schedule_id for one in decisions)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Insert, exists, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Insert, and_, exists, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from reporthub_dagster.db import rows
@@ -26,6 +26,7 @@ from reporthub_dagster.reporting.records import (
     QueryResult,
     RenderedFile,
     ReportPlan,
+    TimeWindow,
 )
 
 MESSAGE_LIMIT = 4_000
@@ -232,7 +233,23 @@ class Executions:
             _write(connection, claim, values, context)
             is_regular = plan.window.method != "explicit" and plan.deliver == "all"
             if plan.schedule_id is not None and is_regular:
-                _advance(connection, plan.schedule_id, rows.to_wall(plan.window.end, self._hub.zone))
+                self._advance(connection, plan.schedule_id, plan.window)
+
+    def _advance(self, connection: Connection, schedule_id: int, window: TimeWindow) -> None:
+        """Forward only; naming `updated_at` keeps MySQL from touching it.
+
+        A window that the cron alone decided knows of no other: begun after the end of one that was made
+        meanwhile, it would skip the rows between.
+        """
+        table, end = ReportSchedule, rows.to_wall(window.end, self._hub.zone)
+        behind = table.last_run_at < end
+        if window.method == "cron_detection":
+            behind = and_(behind, table.last_run_at >= rows.to_wall(window.start, self._hub.zone))
+        connection.execute(
+            update(table)
+            .where(table.id == schedule_id, or_(table.last_run_at.is_(None), behind))
+            .values(last_run_at=end, updated_at=table.updated_at)
+        )
 
     def finish(
         self,
@@ -374,14 +391,3 @@ def context_of(connection: Connection, execution_id: str) -> Mapping[str, Any]:
 def lost(claim: Claim) -> LostClaimError:
     """The error of a run that no longer holds its execution."""
     return LostClaimError(f"execution {claim.execution_id} has been taken over by another run")
-
-
-def _advance(connection: Connection, schedule_id: int, end: datetime) -> None:
-    """Forward only; naming `updated_at` keeps MySQL from touching it."""
-    table = ReportSchedule
-    behind = or_(table.last_run_at.is_(None), table.last_run_at < end)
-    connection.execute(
-        update(table)
-        .where(table.id == schedule_id, behind)
-        .values(last_run_at=end, updated_at=table.updated_at)
-    )

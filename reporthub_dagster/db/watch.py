@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
-from reporthub_dagster.db.executions import NOBODY
+from reporthub_dagster.db.clock import utc_ago
+from reporthub_dagster.db.executions import NOBODY, WAITING
 from reporthub_dagster.db.leases import is_silent
-from reporthub_dagster.db.ledger import Lease, ScheduleState, Slot
+from reporthub_dagster.db.ledger import Lease, LedgerEntry, ScheduleState, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution, ReportSchedule
 from reporthub_dagster.db.session import Hub
 
@@ -109,8 +110,11 @@ class Watch:
         return [Counted(row.state, row.status, row.slots) for row in self._all(query)]
 
     def retries_due(self) -> int:
-        """Executions that were taken from a run that died and that wait for another."""
-        return self._leases(Lease.run_id == NOBODY)
+        """Executions that another run should hold by now: theirs died, or a delivery is to be tried again."""
+        time_has_come = exists().where(
+            LedgerEntry.execution_id == Lease.execution_id, LedgerEntry.next_attempt_at <= utc_ago()
+        )
+        return self._leases(or_(Lease.run_id == NOBODY, and_(Lease.run_id == WAITING, time_has_come)))
 
     def leases_lost(self) -> int:
         """Executions whose run has been silent for longer than its lease, and that nobody has settled yet."""

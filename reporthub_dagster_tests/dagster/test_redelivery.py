@@ -139,7 +139,7 @@ def test_one_delivery_fails_while_another_waits(world: World, fails_first: bool)
     assert not launch(world, request).success
     closed = world.execution(first.run_id)
     assert closed["status"] == "failed"
-    assert f"report_deliveries {row}, column method" in closed["error_message"]
+    assert f"report_deliveries {row}, column delivery_config.bucket" in closed["error_message"]
     assert ANA not in closed["error_message"]
     assert sorted(mail.recipient for mail in world.mail.mails) == [ANA, BUDI]
 

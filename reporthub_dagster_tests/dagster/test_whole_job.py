@@ -383,7 +383,7 @@ def test_a_broken_delivery_stops_no_other(world: World) -> None:
     result = world.run(config_id=1)
     row = world.execution(result.run_id)
     assert row["status"] == "failed"
-    assert_matches("report_deliveries 1, column method", row["error_message"])
+    assert_matches("report_deliveries 1, column delivery_config.bucket", row["error_message"])
     assert (world.share / NAME).exists()
     (log,) = world.go.rows("SELECT * FROM report_delivery_logs WHERE delivery_id = 1")
     assert log["status"] == "failed"

@@ -64,6 +64,7 @@ def test_a_slot_that_has_its_fate_keeps_it(days: Days) -> None:
 
 
 @ON_SERVERS
+@pytest.mark.timeout(40)  # MariaDB gives up waiting for a lock after 50 s
 def test_what_another_scheduler_is_deciding_is_passed_over_and_waited_for_by_nobody(days: Days) -> None:
     lock = text("SELECT * FROM reporthub_schedules WHERE schedule_id = 7 FOR UPDATE")
     with days.hub.engine.begin() as other:

@@ -160,6 +160,19 @@ def test_last_run_at_moves_forward_only(executions: Executions, go: GoApi) -> No
     assert str(done(replace(WINDOW, end=NOW + timedelta(hours=1))))[:19] == "2025-01-31 02:00:00"
 
 
+def test_a_window_that_knew_of_no_other_does_not_skip_rows(executions: Executions, go: GoApi) -> None:
+    claim = claimed(executions)
+    executions.files_done(claim, [FILE], PLAN)
+    later = replace(WINDOW, start=WINDOW.end + timedelta(minutes=1), end=WINDOW.end + timedelta(hours=1))
+    for window, moment in (
+        (later, "2025-01-31 01:00:00"),
+        (replace(later, method="last_run_at"), "2025-01-31 02:00:00"),
+    ):
+        executions.files_done(claim, [FILE], replace(PLAN, window=window))
+        found = go.row("SELECT last_run_at FROM report_schedules")["last_run_at"]
+        assert str(found)[:19] == moment
+
+
 @pytest.mark.parametrize(
     "plan",
     [

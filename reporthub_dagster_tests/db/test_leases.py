@@ -243,7 +243,11 @@ def test_a_table_of_an_earlier_release_gets_its_new_columns(hub: Hub, go: GoApi)
     go.execute("INSERT INTO reporthub_leases VALUES ('e', 'run-0', 7, '2025-01-31 00:00:00')")
     with pytest.raises(ConfigurationError, match=r"does not exist.*reporthub init"):
         Leases(hub).holder("e")
-    assert hub.create_missing_tables() == ["reporthub_leases.heartbeat_at", "reporthub_leases.attempts"]
+    assert hub.create_missing_tables() == [
+        "reporthub_leases.heartbeat_at",
+        "reporthub_leases.attempts",
+        "reporthub_leases.ix_reporthub_leases_heartbeat_at",
+    ]
     assert hub.create_missing_tables() == []
     assert Leases(hub).holder("e") == Holder(Claim("e", "run-0", 7), silent=True, attempts=0)
     names = {column["name"] for column in inspect(hub.engine).get_columns("reporthub_leases")}

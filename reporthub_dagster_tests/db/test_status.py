@@ -133,6 +133,18 @@ def test_silent_runs_and_waiting_retries_are_counted(days: Days) -> None:
     assert (status(days)["leases_lost"], status(days)["retries_due"]) == (0, 1)
 
 
+def test_a_delivery_whose_next_attempt_has_come_is_a_retry_that_is_due(days: Days) -> None:
+    days.now = days.hub.now()
+    execution_id = days.tick().launches[0].execution_id
+    days.begin(execution_id)
+    days.go.execute("UPDATE reporthub_leases SET run_id = 'waiting'")
+    entry = {"identity": "i", "delivery_id": 1, "recipient": "a", "state": "retry", "attempts": 1, "token": 1}
+    days.go.insert("reporthub_deliveries", execution_id=execution_id, **entry)
+    assert status(days)["retries_due"] == 0
+    days.go.execute("UPDATE reporthub_deliveries SET next_attempt_at = :at", at=LONG_AGO)
+    assert status(days)["retries_due"] == 1
+
+
 def test_the_command_prints_one_document_and_its_exit_code_is_the_alert(
     days: Days, hub_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

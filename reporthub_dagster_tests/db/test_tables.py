@@ -33,6 +33,7 @@ OURS = {
     "reporthub_notices",
     "reporthub_digests",
     "reporthub_host_keys",
+    "reporthub_backfills",
 }
 UTC_ZONE = ZoneInfo("UTC")
 

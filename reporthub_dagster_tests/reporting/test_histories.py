@@ -59,6 +59,9 @@ class History:
     def retry(self) -> None:
         """The window of the first attempt again: it repeats at most itself and skips nothing."""
         window = self.failed.pop()
+        is_first = window.method == "cron_detection"
+        if is_first and self.last_run_at is not None and self.last_run_at < window.start:
+            return  # as `Executions.files_done`: it knew of no other window
         assert self.last_run_at is None or window.start <= self.last_run_at, "a gap"
         self.last_run_at = max(self.last_run_at or window.end, window.end)
 
