@@ -1,0 +1,91 @@
+"""What every command shares: errors in one line, exit codes, JSON documents, the shared database."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, NoReturn, ParamSpec
+
+import click
+
+from reporthub_dagster.db.session import Hub
+from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
+from reporthub_dagster.settings import Settings
+
+P = ParamSpec("P")
+DONE, FAILED, FIX = 0, 1, 2
+
+
+def errors_in_one_line(command: Callable[P, int]) -> Callable[P, NoReturn]:
+    """Turn our errors into a line on stderr and an exit code; with `--json` also into the document."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
+        try:
+            code = command(*args, **kwargs)
+        except (ReportHubError, OSError) as raised:
+            error = raised if isinstance(raised, ReportHubError) else _of_files(raised)
+            if kwargs.get("as_json"):
+                print_json({"status": "failed", "error": str(error)})
+            click.echo(f"reporthub: {error}", err=True)
+            code = FIX if isinstance(error, ConfigurationError) else FAILED
+        sys.exit(code)
+
+    return run
+
+
+def _of_files(error: OSError) -> ConfigurationError:
+    place = f" {error.filename}" if error.filename else ""
+    return ConfigurationError(
+        f"a folder cannot be used:{place}: {error.strerror or error}",
+        column="REPORTHUB_HOME or REPORT_OUTPUT_PATH",
+    )
+
+
+def of_a_report(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
+    """Arguments of every command that is about one report and its window."""
+    for option in (
+        click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A template variable."),
+        click.option("--end", default="", help="First moment after the window."),
+        click.option("--start", default="", help="First moment of the window, in the schedule's zone."),
+        click.option("--schedule-id", type=click.IntRange(min=1), help="Gives the zone and the window."),
+        click.argument("config_id", type=click.IntRange(min=1)),
+    ):
+        command = option(command)
+    return command
+
+
+as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+def open_hub(settings: Settings) -> Hub:
+    """The shared database of an installation."""
+    return Hub(settings.hub_url, settings.hub_zone)
+
+
+def parameters_of(params: tuple[str, ...]) -> dict[str, str]:
+    """`--param key=value` as a mapping.
+
+    Raises:
+        ConfigurationError: One of them has no `=`.
+    """
+    pairs = {}
+    for param in params:
+        name, equals, value = param.partition("=")
+        if not equals or not name:
+            raise ConfigurationError("not KEY=VALUE", column="--param", value=param)
+        pairs[name.strip()] = value
+    return pairs
+
+
+def print_json(document: dict[str, Any]) -> None:
+    """One document on stdout; what JSON has no type for is text."""
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+def progress_line(text: str) -> None:
+    """Say what is being done, in one line that the next one overwrites; only at a terminal."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\x1b[K{text}", nl=False, err=True)
