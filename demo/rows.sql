@@ -46,7 +46,7 @@ ORDER BY flights DESC
 LIMIT 25',
 'pdf', 1, 'routes_{{carrier}}', '{"carrier": "UA"}', 120, 1000, 1);
 
--- Two queries and three formats: a workbook of two sheets, one document with both tables, a csv of each.
+-- Two queries and three formats: a workbook of two sheets, a document and a page with both tables.
 INSERT INTO report_configs
   (id, report_name, report_query, output_format, datasource_id, file_name, parameters, timeout_seconds, max_rows, is_active)
 VALUES (4, 'Punctuality',
@@ -57,7 +57,7 @@ JOIN airlines a ON a.carrier = f.carrier
 GROUP BY a.name
 ORDER BY percent_late DESC',
 'xlsx', 1, 'punctuality_{{start_date}}',
-'{"formats": ["xlsx", "pdf", "csv"],
+'{"formats": ["xlsx", "pdf", "html"],
   "date_field": "f.scheduled_departure",
   "queries": [
     {"name": "Airlines"},

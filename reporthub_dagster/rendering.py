@@ -114,7 +114,7 @@ class _Making:
                 title=self.plan.report_name,
                 window=self.plan.window,
                 sections=tuple(self.sections[position] for position in planned.queries),
-                options=_options(self.plan),
+                options=_options_for(self.plan, planned.renderer),
             )
             with located("report_configs", self.plan.config_id):
                 file = planned.renderer().render(request, target / planned.name)
@@ -221,6 +221,16 @@ def _measured(file: RenderedFile, packed: Path) -> RenderedFile:
 
 def _options(plan: ReportPlan) -> dict[str, Any]:
     return dict(plan.parameters.get("format") or {})
+
+
+def _options_for(plan: ReportPlan, renderer: type[Renderer]) -> dict[str, Any]:
+    """What this format honours, and what none of the report's does, so that it is remarked on."""
+    honoured = {name for one in renderers_of(plan) for name in one.honours}
+    return {
+        name: value
+        for name, value in _options(plan).items()
+        if name in renderer.honours or name not in honoured
+    }
 
 
 def _password(plan: ReportPlan) -> bytes | None:

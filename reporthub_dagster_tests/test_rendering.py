@@ -117,6 +117,15 @@ def test_one_query_gives_a_file_of_every_format(making: Making) -> None:
     assert making.visible == ["sales.csv", "sales.json", "sales.xlsx"]
 
 
+def test_an_option_for_one_format_is_remarked_on_by_no_other(making: Making) -> None:
+    files = making.files(formats=["csv", "pdf"], format={"delimiter": ";", "compression": "zstd"})
+    told = [warning for file in files for warning in file.warnings]
+    assert told == [
+        "parameters.format.compression has no effect in csv",
+        "parameters.format.compression has no effect in pdf",
+    ]
+
+
 def test_a_format_that_nobody_knows_is_named_by_its_place(making: Making) -> None:
     with pytest.raises(
         ConfigurationError, match=r"report_configs 1, column parameters\.formats\[1\].*'docx'"
