@@ -15,6 +15,8 @@ from reporthub_dagster_tests.servers.process import wait_until
 from reporthub_dagster_tests.worker.site import PATIENCE, QUICK, SLOW, Site, running_site
 
 pytestmark = pytest.mark.timeout(400)
+LAUNCH = """mutation ($launch: ExecutionParams!) {
+  launchRun(executionParams: $launch) { __typename ... on LaunchRunSuccess { run { id } } } }"""
 TERMINATE = "mutation ($run: String!) { terminateRun(runId: $run) { __typename } }"
 
 
@@ -83,6 +85,36 @@ def test_queued_rows_run_without_any_other_call_in_processes_that_are_renewed(si
     assert site.mails() == before + 3
     assert len(pids(site, asked)) == 2
     assert "canary-redis" not in site.logs()
+
+
+@on_rabbitmq
+def test_asked_for_by_sensor_and_graphql_at_once_it_runs_once(
+    site: Site, mariadb_server: MariaDBServer
+) -> None:
+    before = site.mails()
+    site.set_query("SELECT SLEEP(6) AS slept")
+    first = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
+    site.set_query(QUICK)
+    wanted = site.ask_for_a_report()
+    place = {"repositoryLocationName": "reporthub", "repositoryName": "__repository__"}
+    # Without the tag by which the sensor would know of it; both runs wait for the one process.
+    ops = {"compute_time_range": {"config": {"execution_id": wanted}}}
+    launch = {"selector": {**place, "jobName": "execute_report"}, "runConfigData": {"ops": ops}}
+    asked = site.graphql(LAUNCH, launch=launch)["launchRun"]["run"]["id"]
+
+    def both_have_ended() -> bool:
+        found = {run.run_id: run for run in site.runs(wanted)}
+        run = site.instance.get_run_by_id(asked)
+        return (
+            run is not None
+            and len(found | {asked: run}) == 2
+            and all(one.is_finished for one in (run, *found.values()))
+        )
+
+    wait_until(both_have_ended, "the end of both runs", PATIENCE)
+    assert [site.row(one)["status"] for one in (first, wanted)] == ["completed", "completed"]
+    assert site.mails() == before + 2
 
 
 @on_both
