@@ -8,6 +8,7 @@ from functools import partial
 import asyncssh
 
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.carrier import Carrier
 from reporthub_dagster.destinations.remote_path import RemotePath, override_of
 from reporthub_dagster.destinations.sftp_errors import working
 from reporthub_dagster.destinations.sftp_session import Access, SftpSession
@@ -51,7 +52,7 @@ class SftpDestination(Destination):
 
     def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
         """Put every file where each recipient wants it; a file of the same name is replaced in one step."""
-        carrier = _Carrier(self._access)
+        carrier = Carrier(partial(SftpSession.open, self._access))
         try:
             for recipient in recipients:
                 path = self._paths.get(recipient)
@@ -64,7 +65,7 @@ class SftpDestination(Destination):
 
     def check(self) -> str:
         """Connect, recognise the machine, sign in, write a probe into every folder and remove it."""
-        carrier = _Carrier(self._access)
+        carrier = Carrier(partial(SftpSession.open, self._access))
         try:
             session = carrier.session()
             for path in {path.base: path for path in self._paths.values()}.values():
@@ -76,7 +77,7 @@ class SftpDestination(Destination):
         finally:
             carrier.close()
 
-    def _deliver(self, carrier: _Carrier, parcel: Parcel, path: RemotePath) -> str:
+    def _deliver(self, carrier: Carrier[SftpSession], parcel: Parcel, path: RemotePath) -> str:
         places = path.places(parcel.files, self.values(parcel))
         session = carrier.session()
         for file, place in places:
@@ -88,11 +89,16 @@ class SftpDestination(Destination):
         return f"{told} ({session.note})" if session.note else told
 
     def _failure(
-        self, error: Exception, carrier: _Carrier, session: SftpSession, path: RemotePath, file: RenderedFile
+        self,
+        error: Exception,
+        carrier: Carrier[SftpSession],
+        session: SftpSession,
+        path: RemotePath,
+        file: RenderedFile,
     ) -> ReportHubError:
         free = session.free_bytes(path.base) if isinstance(error, asyncssh.SFTPFailure) else None
         if not isinstance(error, asyncssh.SFTPError):
-            carrier.drop()
+            carrier.close()
         return working(error, path, self._config, free=free, needed=file.size)
 
     def _find_paths(self) -> dict[str, RemotePath]:
@@ -109,38 +115,3 @@ class SftpDestination(Destination):
             if name:
                 found.setdefault(name, place)
         return found or {common.template or self._config.host: common}
-
-
-class _Carrier:
-    """The connection of one delivery: made when it is first needed, made again after it was lost."""
-
-    def __init__(self, access: Access) -> None:
-        self._access = access
-        self._session: SftpSession | None = None
-        self._failure: ReportHubError | None = None
-
-    def session(self) -> SftpSession:
-        """Signed in.
-
-        Raises:
-            ReportHubError: It cannot be had; the same for everybody who asks later.
-        """
-        if self._failure is not None:
-            raise self._failure
-        if self._session is None:
-            try:
-                self._session = SftpSession.open(self._access)
-            except ReportHubError as error:
-                self._failure = error
-                raise
-        return self._session
-
-    def drop(self) -> None:
-        """Forget a connection that broke."""
-        self.close()
-
-    def close(self) -> None:
-        """End the connection, if there is one."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None

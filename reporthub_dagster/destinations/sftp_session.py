@@ -14,6 +14,7 @@ from typing import Any, Self, TypeVar
 import asyncssh
 
 from reporthub_dagster.destinations.base import DestinationSettings
+from reporthub_dagster.destinations.carrier import Session
 from reporthub_dagster.destinations.parcel_files import chunks_of
 from reporthub_dagster.destinations.sftp_errors import changed_key, connecting, unknown_key
 from reporthub_dagster.destinations.sftp_settings import SftpSettings
@@ -41,7 +42,7 @@ class Access:
     surroundings: DestinationSettings = field(repr=False)
 
 
-class SftpSession:
+class SftpSession(Session):
     """A connection, signed in.
 
     Attributes:

@@ -9,6 +9,7 @@ from pathlib import PurePosixPath
 from smbprotocol.exceptions import SMBException
 
 from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.carrier import Carrier
 from reporthub_dagster.destinations.file_share_settings import FileShareSettings
 from reporthub_dagster.destinations.remote_path import RemotePath, override_of
 from reporthub_dagster.destinations.smb_errors import translated
@@ -60,7 +61,7 @@ class SmbDestination(Destination):
 
     def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
         """Put every file where each recipient wants it; a file of the same name is replaced in one step."""
-        carrier = _Carrier(self._access, self._where, self.delivery.id)
+        carrier = Carrier(self._connect)
         try:
             for recipient in recipients:
                 path = self._paths.get(recipient)
@@ -73,7 +74,7 @@ class SmbDestination(Destination):
 
     def check(self) -> str:
         """Connect, sign in, write a probe into every folder and remove it."""
-        carrier = _Carrier(self._access, self._where, self.delivery.id)
+        carrier = Carrier(self._connect)
         try:
             session = carrier.session()
             for path in {path.base: path for path in self._paths.values()}.values():
@@ -85,7 +86,13 @@ class SmbDestination(Destination):
             carrier.close()
         return f"{self._where} can be written"
 
-    def _deliver(self, carrier: _Carrier, parcel: Parcel, path: RemotePath) -> str:
+    def _connect(self) -> SmbSession:
+        try:
+            return SmbSession(self._access)
+        except _FAILURES as error:
+            raise translated(error, self._where, self.delivery.id) from None
+
+    def _deliver(self, carrier: Carrier[SmbSession], parcel: Parcel, path: RemotePath) -> str:
         places = path.places(parcel.files, self.values(parcel))
         session = carrier.session()
         for file, place in places:
@@ -120,39 +127,3 @@ class SmbDestination(Destination):
             if name:
                 found.setdefault(name, place)
         return found or {common.template or self._where: common}
-
-
-class _Carrier:
-    """The connection of one delivery: made when it is first needed, made again after it was lost."""
-
-    def __init__(self, access: SmbAccess, where: str, row: int) -> None:
-        self._access = access
-        self._where = where
-        self._row = row
-        self._session: SmbSession | None = None
-        self._failure: ReportHubError | None = None
-
-    def session(self) -> SmbSession:
-        """Signed in.
-
-        Raises:
-            ReportHubError: It cannot be had; the same for everybody who asks later.
-        """
-        if self._failure is not None:
-            raise self._failure
-        if self._session is None:
-            try:
-                self._session = SmbSession(self._access)
-            except ReportHubError as error:
-                self._failure = error
-                raise
-            except _FAILURES as error:
-                self._failure = translated(error, self._where, self._row)
-                raise self._failure from None
-        return self._session
-
-    def close(self) -> None:
-        """End the connection, if there is one."""
-        if self._session is not None:
-            self._session.close()
-            self._session = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import smbclient
 
+from reporthub_dagster.destinations.carrier import Session
 from reporthub_dagster.destinations.parcel_files import chunks_of
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import TransientError
@@ -36,7 +37,7 @@ class SmbAccess:
     egress: EgressPolicy = field(repr=False)
 
 
-class SmbSession:
+class SmbSession(Session):
     """A connection, signed in; smbprotocol's exceptions and OSErrors pass, see `smb_errors`."""
 
     def __init__(self, access: SmbAccess) -> None:
