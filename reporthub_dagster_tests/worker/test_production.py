@@ -152,7 +152,7 @@ def test_cancelled_in_the_ui_the_row_ends_and_the_query_is_gone(
     assert site.mails() == before
 
 
-@on_both
+@on_rabbitmq
 def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, mariadb_server: MariaDBServer) -> None:
     site.set_query("SELECT SLEEP(4) AS slept")
     execution_id = site.ask_for_a_report()
