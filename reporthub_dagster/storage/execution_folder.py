@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from itertools import count, takewhile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -101,8 +100,10 @@ class ExecutionFolder:
 
     def load_results(self) -> list[SavedResult]:
         """What earlier attempts saved of each query, in their order."""
-        found = map(self.load_result, count())
-        return [saved for saved in takewhile(lambda saved: saved is not None, found) if saved is not None]
+        found: list[SavedResult] = []
+        while (saved := self.load_result(len(found))) is not None:
+            found.append(saved)
+        return found
 
     def forget_result(self, position: int = 0) -> None:
         """Before a spool is written anew: nothing may say that it, or a file made from it, is whole.
