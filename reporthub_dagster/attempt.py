@@ -13,15 +13,16 @@ from typing import Any, NoReturn, TypeVar
 
 import dagster as dg
 
-from reporthub_dagster import stopping
-from reporthub_dagster.db.executions import Claim, LostClaimError, Outcome
+from reporthub_dagster import asset_events, stopping
+from reporthub_dagster.db.claims import Claim, LostClaimError
+from reporthub_dagster.db.executions import Outcome
 from reporthub_dagster.db.leases import GIVEN_UP_RUNS, Holder
 from reporthub_dagster.heartbeat import Heartbeat, beating
 from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.notices import tell_outcome
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
 from reporthub_dagster.reporting.records import Execution
-from reporthub_dagster.reporting.redaction import redact, secrets_of_url
+from reporthub_dagster.reporting.redaction import redact, revealed, secrets_of_url
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.settings import Settings
 
@@ -66,6 +67,20 @@ def partition_of(context: dg.OpExecutionContext) -> tuple[str, str]:
     return key.keys_by_dimension[CONFIG_DIMENSION], key.keys_by_dimension[DATE_DIMENSION]
 
 
+def is_run_here(context: dg.OpExecutionContext, *ops: str) -> bool:
+    """Whether one of these ops of the graph belongs to this run, which may be a retry from failure."""
+    chosen = context.run.step_keys_to_execute
+    return chosen is None or any(key.rpartition(".")[2] in ops for key in chosen)
+
+
+def seconds_so_far(context: dg.OpExecutionContext) -> float | None:
+    """How long this run has been going on; None where Dagster does not know when it began."""
+    record = context.instance.get_run_record_by_id(context.run_id)
+    if record is None or record.start_time is None:
+        return None
+    return round(time.time() - record.start_time, 3)
+
+
 def backfill_of(context: dg.OpExecutionContext) -> str:
     """What the runs of one wish have in common: Dagster's backfill, else the first attempt's run.
 
@@ -97,6 +112,7 @@ def claim_execution(
     execution: Execution,
     remember: Mapping[str, Any] | None = None,
     *,
+    at: datetime | None = None,
     by_person: bool = False,
 ) -> Claim | None:
     """The right to work on an execution; None, with the reason logged, when this run has nothing to do.
@@ -106,6 +122,7 @@ def claim_execution(
         hub: The shared database.
         execution: As it was found.
         remember: Keys to merge into its context with the claim.
+        at: Now, where the caller has just asked the database.
         by_person: Somebody asks for a redelivery: it may have ended in any way, and they say for whom.
     """
     holder = hub.leases.holder(execution.id)
@@ -118,7 +135,7 @@ def claim_execution(
             context.run_id,
             after=holder.claim if holder else None,
             from_status=execution.status,
-            at=hub.hub.now(),
+            at=at or hub.hub.now(),
             context={
                 **(remember or {}),
                 "dagster_run_id": context.run_id,
@@ -139,6 +156,9 @@ def held_claim(context: dg.OpExecutionContext, hub: HubDatabase, execution_id: s
     Raises:
         LostClaimError: Another run works on the execution, or it has ended.
     """
+    kept = hub.kept_claim(execution_id, context.run_id)
+    if kept is not None:
+        return kept  # the first heartbeat asks whether it still holds
     holder = hub.leases.holder(execution_id)
     if holder is not None and holder.claim.run_id == context.run_id:
         return holder.claim
@@ -176,6 +196,7 @@ def at_work(
     """
     with telling(context):
         held = claim or patiently(context, lambda: held_claim(context, hub, execution_id))
+    hub.keep_claim(held)
     metadata: dict[str, Any] = {}
     try:
         with beating(hub.leases, held) as heart:
@@ -303,8 +324,7 @@ def _finish(
     """Write the outcome; where the shared database is what failed, the log is all that is left."""
 
     def write() -> None:
-        now = hub.hub.now()
-        hub.executions.finish(claim, outcome, at=now, error=error, kind=kind, is_branch=is_branch)
+        hub.executions.finish(claim, outcome, error=error, kind=kind, is_branch=is_branch)
 
     try:
         patiently(context, write)
@@ -313,6 +333,7 @@ def _finish(
         context.log.error(line)  # noqa: TRY400 - the line says all; a stack would add nothing
     else:
         tell(hub, claim.execution_id, context.log.info)
+        asset_events.report(context.instance, hub, claim.execution_id, context.log.warning)
 
 
 def tell(hub: HubDatabase, execution_id: str, say: Callable[[str], object]) -> None:
@@ -324,7 +345,7 @@ def tell(hub: HubDatabase, execution_id: str, say: Callable[[str], object]) -> N
 def environment_secrets() -> frozenset[str]:
     """Texts of the environment that no log and no row may show."""
     settings = Settings.load()
-    password = settings.smtp_password.get_secret_value() if settings.smtp_password else ""
-    broker = settings.broker_url.get_secret_value() if settings.broker_url else ""
+    password = revealed(settings.smtp_password) or ""
+    broker = revealed(settings.broker_url) or ""
     of_urls = secrets_of_url(settings.hub_url) | secrets_of_url(broker)
     return of_urls | ({password} if password else set())

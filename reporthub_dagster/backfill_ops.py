@@ -6,11 +6,11 @@ import dagster as dg
 
 from reporthub_dagster import attempt, run_metadata
 from reporthub_dagster.backfilling import BackfillRequest, plan_backfill, queue_backfill, zone_of_days
-from reporthub_dagster.ops import begin
+from reporthub_dagster.opening import begin, tag_run
 from reporthub_dagster.reporting.backfill import backfill_execution_id, config_id_of, day_window
 from reporthub_dagster.reporting.records import ReportPlan, TimeWindow
 from reporthub_dagster.resources import HubDatabase
-from reporthub_dagster.run_config import BackfillConfig, PartitionRunConfig, ReportRunConfig
+from reporthub_dagster.run_config import BackfillConfig, PartitionRunConfig, ReportRunConfig, tags_of
 from reporthub_dagster.settings import Settings
 
 
@@ -41,6 +41,7 @@ def queue_windows(
         only_missing=config.only_missing,
         executed_by=config.executed_by,
     )
+    tag_run(context, tags_of(config_id=config.config_id, executed_by=config.executed_by))
     zone = Settings.load().default_timezone
     with attempt.telling(context):
         now = attempt.patiently(context, hub.hub.now)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from reporthub_dagster.db.backfills import BackfillItem, Backfills
@@ -12,12 +13,20 @@ from reporthub_dagster.db.leases import LAUNCH
 from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.planning import active_config, active_source, located, parse_deliver, window_to_json
-from reporthub_dagster.reporting.backfill import EVERY_DAY, backfill_execution_id, slot_windows
+from reporthub_dagster.planning import (
+    active_config,
+    active_source,
+    instant_of,
+    located,
+    parse_deliver,
+    require_deliverable,
+    window_to_json,
+)
+from reporthub_dagster.reporting.backfill import EVERY_DAY, backfill_execution_id, day_windows, slot_windows
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import Schedule, TimeWindow
+from reporthub_dagster.reporting.schedule import zone_of
 from reporthub_dagster.reporting.slots import scheduled_execution_id
-from reporthub_dagster.reporting.time_window import parse_instant
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +77,24 @@ def plan_backfill(
     """
     repository = Repository(hub)
     active_source(repository, active_config(repository, request.config_id))
-    parse_deliver(request.deliver)
+    require_deliverable(parse_deliver(request.deliver, request.executed_by), repository, request.config_id)
     schedule = _schedule(repository, request, default_timezone)
-    with (
-        located("report_schedules", schedule.id)
+    place = (
+        partial(located, "report_schedules", schedule.id)
         if schedule.id
-        else located("report_configs", request.config_id)
-    ):
-        first = _instant(request.start, "start", schedule.timezone)
-        until = _instant(request.end, "end", schedule.timezone) if request.end else now
-        windows = tuple(slot_windows(schedule, first, min(until, now)))
+        else partial(located, "report_configs", request.config_id)
+    )
+    with place():
+        zone_of(schedule.timezone)
+    first = instant_of(request.start, "start", schedule.timezone)
+    until = instant_of(request.end, "end", schedule.timezone) if request.end else now
+    with place():
+        until = min(until, now)
+        windows = tuple(
+            slot_windows(schedule, first, until)
+            if schedule.id
+            else day_windows(schedule.timezone, first, until)
+        )
     if not windows:
         raise ConfigurationError(
             f"no slot of {schedule.cron_expression} {schedule.timezone} in this time has passed",
@@ -131,13 +148,6 @@ def _schedule(repository: Repository, request: BackfillRequest, default_timezone
         value=request.schedule_id,
         valid=f"valid: {ids or 'none; it has no active schedule'}",
     )
-
-
-def _instant(text: str, column: str, timezone: str) -> datetime:
-    try:
-        return parse_instant(text, timezone)
-    except ConfigurationError as error:
-        raise error.located(column=column) from None
 
 
 def _missing(

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from reporthub_dagster.conditions import check_condition
 from reporthub_dagster.db.models import ReportConfig, ReportDatasource, ReportDelivery, ReportSchedule
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.delivering import parcel_variables
-from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
-from reporthub_dagster.notices import audience
+from reporthub_dagster.delivery_task import parcel_variables
+from reporthub_dagster.destinations.base import Destination, Parcel
+from reporthub_dagster.destinations.environment import DestinationSettings
+from reporthub_dagster.joining import prepare_sources, report_connector
+from reporthub_dagster.notice_mail import audience
 from reporthub_dagster.planning import (
     ReportRequest,
-    active_config,
-    active_source,
+    bound_query,
     connector_for,
     destination_for,
     located,
@@ -23,11 +25,12 @@ from reporthub_dagster.planning import (
 )
 from reporthub_dagster.rendering import plan_files
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
-from reporthub_dagster.reporting.plan import prepare_query
 from reporthub_dagster.reporting.records import ReportPlan
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.reporting.schedule import Cron
 from reporthub_dagster.reporting.schedule_policy import SchedulePolicy, parse_policy
+from reporthub_dagster.shaping import check_script
+from reporthub_dagster.storage.execution_folder import ExecutionFolder
 
 CONNECT_SECONDS = 15.0
 
@@ -86,14 +89,15 @@ class Checker:
 
     def _config(self, row: int) -> Iterator[Finding]:
         plan = self._plan(row)
-        source = active_source(self.repository, active_config(self.repository, row))
-        dialect = connector_for(source).dialect
+        prepare_sources(plan, self.repository)
+        connector = report_connector(plan, self.repository, ExecutionFolder(Path()))
         for query in plan.queries:
-            prepare_query(plan, query, dialect)
-        check_condition(plan, dialect)
+            bound_query(plan, query, connector)
+        check_condition(plan, connector.dialect)
+        remark = check_script(plan)
         about = self.repository.about_report(row)
         audience(row, about.notify, about.created_by, None)
-        for warning in (*plan.warnings, *plan_files(plan).warnings):
+        for warning in (*plan.warnings, *([remark] if remark else []), *plan_files(plan).warnings):
             yield Finding("warning", f"report_configs {row}: {warning}")
 
     def _plan(self, config_id: int) -> ReportPlan:

@@ -36,6 +36,7 @@ for command in (
     trials.try_one_datasource,
     operating.purge,
     operating.worker,
+    operating.script_runner,
 ):
     main.add_command(command)
 

@@ -12,7 +12,8 @@ import pyarrow as pa
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.db.digests import Digests
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.planning import active_config, active_source, at_query, connector_for
+from reporthub_dagster.joining import report_connector
+from reporthub_dagster.planning import at_query
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.plan import prepare_query, visible_columns
@@ -95,8 +96,7 @@ class Judge:
 
     def _is_true(self, condition: SqlCondition) -> bool:
         """The query goes the way of the report's own: the same source, the same check, the same values."""
-        source = active_source(self.repository, active_config(self.repository, self.plan.config_id))
-        connector = connector_for(source)
+        connector = report_connector(self.plan, self.repository, self.folder)
         query = _prepared(self.plan, condition, connector.dialect)
         limits = QueryLimits(self.plan.timeout_seconds, 1)
         spool = self.folder.path / "condition.arrow"

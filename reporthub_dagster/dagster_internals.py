@@ -5,6 +5,7 @@ Dagster's packages are pinned to one release, so this can only break when that p
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from dagster import DagsterInstance, DagsterRun, JobDefinition
@@ -25,6 +26,7 @@ __all__ = [
     "LaunchRunContext",
     "RunLauncher",
     "WarmJobs",
+    "ask_for_tables_once",
     "capture_interrupts",
     "execute",
     "share_engine",
@@ -36,6 +38,27 @@ def share_engine(storage: DagsterMySQLStorage, engine: Engine) -> None:
     parts: tuple[Any, ...] = (storage.run_storage, storage.event_log_storage, storage.schedule_storage)
     for part in parts:
         part._engine = engine  # noqa: SLF001 - their constructors take none
+
+
+def ask_for_tables_once(storage: DagsterMySQLStorage) -> None:
+    """Let the storage find out once that its tables are of this release, not ten times a run.
+
+    What still has to be migrated is asked about each time.
+    """
+    runs, events = storage.run_storage, storage.event_log_storage
+    for part, question in ((runs, "has_run_stats_index_cols"), (events, "has_table")):
+        setattr(part, question, _once_true(getattr(part, question)))
+
+
+def _once_true(asks: Callable[..., bool]) -> Callable[..., bool]:
+    known: set[tuple[object, ...]] = set()
+
+    def asks_once(*subject: object) -> bool:
+        if subject not in known and asks(*subject):
+            known.add(subject)
+        return subject in known
+
+    return asks_once
 
 
 class WarmJobs:

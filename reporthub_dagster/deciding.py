@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from reporthub_dagster.conditions import Judge, Judgement
+from reporthub_dagster.db.claims import Claim
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
 from reporthub_dagster.db.digests import Digests
-from reporthub_dagster.db.executions import Claim, Executions
+from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.slots import note_slot
 from reporthub_dagster.delivering import attempt_row
 from reporthub_dagster.reporting.records import RenderedFile, ReportPlan
+
+if TYPE_CHECKING:
+    from reporthub_dagster.conditions import Judge, Judgement
 
 SEND_IF = "send_if"
 """Key of `execution_context`: what was decided."""
@@ -52,6 +56,8 @@ def record_delivered(hub: Hub, plan: ReportPlan) -> None:
 
 
 def _decided(hub: Hub, execution_id: str) -> Judgement | None:
+    from reporthub_dagster.conditions import Judgement  # noqa: PLC0415 - Arrow loads slowly
+
     found = Executions(hub).find(execution_id)
     document = found.context.get(SEND_IF) if found else None
     return Judgement(document["not_sent"], document["digest"]) if document else None

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Event, Thread
 
 from reporthub_dagster.db import leases
-from reporthub_dagster.db.executions import Claim, LostClaimError
+from reporthub_dagster.db.claims import Claim, LostClaimError
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.reporting.errors import ReportHubError
 

@@ -47,6 +47,22 @@ def write_embedded_instance(settings: Settings) -> bool:
     return True
 
 
+def prepare_instance(settings: Settings) -> str:
+    """Make the operator's instance ready, else the embedded one; returns a line that says which it is.
+
+    To open an instance creates the tables that its database lacks.
+
+    Raises:
+        ConfigurationError: The operator's cannot be used.
+    """
+    home = os.environ.get("DAGSTER_HOME")
+    if home:
+        with _instance():
+            return f"Dagster instance: {home}"
+    written = write_embedded_instance(settings)
+    return f"embedded Dagster instance: {settings.dagster_home}{'' if written else ' (was there)'}"
+
+
 def choose_instance(settings: Settings) -> None:
     """Make `DAGSTER_HOME` point at an instance: the operator's, else the embedded one.
 
@@ -95,16 +111,16 @@ def cancel_runs(execution_ids: Collection[str]) -> int:
 
 def report_job() -> dg.JobDefinition:
     """The job as the code location has it, for `dagster.reconstructable`."""
-    from reporthub_dagster.definitions import defs  # noqa: PLC0415 - loading them takes a second
+    from reporthub_dagster.definitions import wiring  # noqa: PLC0415 - loading them takes a second
 
-    return defs.resolve_job_def("execute_report")
+    return wiring().resolve_job_def("execute_report")
 
 
 def redelivery_job() -> dg.JobDefinition:
     """As `report_job`."""
-    from reporthub_dagster.definitions import defs  # noqa: PLC0415 - as above
+    from reporthub_dagster.definitions import wiring  # noqa: PLC0415 - as above
 
-    return defs.resolve_job_def("redeliver_report")
+    return wiring().resolve_job_def("redeliver_report")
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,10 +28,15 @@ ops:
   compute_time_range:
     config:
       config_id: 12
-      start: "2025-01-01"     # empty: from the schedule, or the last day
+      # empty: from the schedule,
+      # or the last day
+      start: "2025-01-01"
       end: "2025-02-01"
       parameters: {region: EU}
-      deliver: none           # all | none | me@example.com: a test run, to nobody else
+      # all, none, or me: a test
+      # run, to executed_by alone
+      deliver: me
+      executed_by: ana@example.com
 ```
 
 The outcome is a row of `report_executions`. A re-execution of the run is another attempt at the same
@@ -46,10 +51,15 @@ Delivers what an earlier run has made, byte for byte, to those who have not got 
 ops:
   open_redelivery:
     config:
-      execution_id: 6f1c…        # a row of report_executions
-      delivery_id: 7             # 0: all
-      recipient: ana@example.com # empty: all
-      include_unknown: false     # true: also to those who may have it already
+      # a row of report_executions
+      execution_id: 6f1c…
+      # 0: all
+      delivery_id: 7
+      # empty: all
+      recipient: ana@example.com
+      # true: also to those who
+      # may have it already
+      include_unknown: false
 ```
 """
 
@@ -58,8 +68,8 @@ _ASSET = """
 The file of one report for one day. Pick reports and dates and materialize: each is a run of its own, for that
 day in the zone of the report's schedule.
 
-**Nothing is delivered unless you ask**: `deliver: all` sends to everybody, `deliver: me@example.com` only to
-that recipient of the report.
+**Nothing is delivered unless you ask**: `deliver: all` sends to everybody; `deliver: me` is a test run that
+goes by e-mail to the address in `executed_by` and to nobody else.
 
 ```yaml
 ops:
@@ -67,7 +77,8 @@ ops:
     ops:
       compute_partition_window:
         config:
-          deliver: none
+          deliver: me
+          executed_by: ana@example.com
 ```
 
 Schedules do not notice: `last_run_at` stays as it is. For windows as a schedule cuts them there is the job
@@ -84,9 +95,13 @@ ops:
     config:
       config_id: 12
       start: "2025-01-01"
-      end: "2025-02-01"       # empty: now
-      only_missing: true      # leave out what has been made
-      deliver: none           # all | none | a@example.com, b@example.com
+      # empty: now
+      end: "2025-02-01"
+      # leave out what has been made
+      only_missing: true
+      # all, none, or me:
+      # to executed_by alone
+      deliver: none
 ```
 
 The run's page names the backfill; `reporthub backfills` shows how far each is, and cancels.
@@ -95,10 +110,9 @@ The run's page names the backfill; `reporthub backfills` shows how far each is, 
 
 def _make_and_deliver(plan: Any) -> Any:
     """What both graphs do once the window is known."""
-    results = run_query(plan)
-    files = render_file(plan, results)
-    outcomes = fan_out_deliveries(plan, results, files).map(lambda task: deliver(task, plan, files))
-    return finish_execution(plan, results, files, outcomes.collect())
+    report = render_file(run_query(plan))
+    outcomes = fan_out_deliveries(report).map(lambda task: deliver(task, report))
+    return finish_execution(report, outcomes.collect())
 
 
 @dg.graph
@@ -141,9 +155,9 @@ execute_report = report.to_job(
 @dg.graph
 def redelivery() -> None:
     """Archive → deliveries."""
-    plan, results, files, tasks = open_redelivery()
-    outcomes = tasks.map(lambda task: deliver(task, plan, files))
-    finish_execution(plan, results, files, outcomes.collect())
+    report, tasks = open_redelivery()
+    outcomes = tasks.map(lambda task: deliver(task, report))
+    finish_execution(report, outcomes.collect())
 
 
 redeliver_report = redelivery.to_job(

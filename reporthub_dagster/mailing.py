@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from reporthub_dagster.db.host_keys import PinnedHostKeys
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.destinations.base import DestinationSettings, MailPolicy, SmtpServer
+from reporthub_dagster.destinations.environment import DestinationSettings, MailPolicy, SmtpServer
+from reporthub_dagster.reporting.redaction import revealed
 from reporthub_dagster.settings import Settings
 
 
@@ -36,7 +37,7 @@ def _smtp_server(settings: Settings) -> SmtpServer | None:
         host=settings.smtp_host,
         port=settings.smtp_port,
         username=settings.smtp_user,
-        password=password.get_secret_value() if password else None,
+        password=revealed(password),
         from_email=settings.smtp_from_email,
         use_tls=settings.smtp_use_tls,
         ca_file=str(settings.smtp_ca_file) if settings.smtp_ca_file else None,

@@ -1,28 +1,33 @@
-"""Telling people that a report fails, and that it works again: one e-mail, which never changes an outcome."""
+"""Telling people that a report fails or is late, and that it works again: one e-mail, no outcome changed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import closing
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from reporthub_dagster.db.circuits import Circuits
 from reporthub_dagster.db.executions import Executions
+from reporthub_dagster.db.leases import LAUNCH
 from reporthub_dagster.db.notices import Notices
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.destinations.addresses import Address, split_addresses
-from reporthub_dagster.destinations.base import DestinationSettings, Parcel
-from reporthub_dagster.planning import destination_for
+from reporthub_dagster.db.watch import LateExecution, Watch
+from reporthub_dagster.destinations.environment import DestinationSettings
+from reporthub_dagster.notice_mail import Notice, audience, send_notice
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
-from reporthub_dagster.reporting.records import Delivery, Execution, Recipient
+from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.settings import Settings
 
-_PATIENCE_SECONDS = 10.0
-_RESULT = {
-    "failed": ("Failed", "This report has failed. Nobody is told again within the hour."),
-    "recovered": ("Works again", "This report has been delivered again, after it had failed."),
+_MOST_AT_ONCE = 5
+"""Late reports that one tick tells of: it has other things to do."""
+_LATE_CURE = {
+    "queued": "look whether Dagster's daemon and the workers run, and what is before it in the queue",
+    "running": "look at its run; what may take so long needs a larger REPORTHUB_LATE_MINUTES",
 }
 
 
@@ -37,20 +42,44 @@ def tell_outcome(
 
     A run that goes to some only, or to nobody, is the business of whoever started it.
     """
-    try:
-        settings = Settings.load()
-        execution = Executions(hub).find(execution_id)
-        if execution is None or environment.smtp is None or execution.context.get("deliver", "all") != "all":
+    if environment.smtp is None:
+        return
+    with _only_said(f"nobody could be told about execution {execution_id}", say):
+        notifier = Notifier.of(hub, environment, say)
+        execution = notifier.executions.find(execution_id)
+        if execution is None or not _is_for_all(execution):
             return
-        notifier = Notifier(Repository(hub), Notices(hub), settings, environment, say)
         if execution.status == "failed":
             notifier.failed(execution, now)
         elif execution.status == "completed":
             notifier.recovered(execution, now)
+
+
+def tell_late(
+    hub: Hub, environment: DestinationSettings, now: datetime, say: Callable[[str], object]
+) -> None:
+    """Tell people which executions have no outcome though they should; each once, some reports at a time."""
+    if environment.smtp is None:
+        return
+    with _only_said("nobody could be told what is late", say):
+        notifier = Notifier.of(hub, environment, say)
+        late: dict[int, list[LateExecution]] = defaultdict(list)
+        for each in Watch(hub).late_and_untold(now - timedelta(minutes=notifier.settings.late_minutes)):
+            late[each.config_id].append(each)
+        for executions in list(late.values())[:_MOST_AT_ONCE]:
+            if not notifier.late(executions, now):
+                break
+
+
+@contextmanager
+def _only_said(what: str, say: Callable[[str], object]) -> Iterator[None]:
+    """A notice never changes an outcome, and never ends a tick."""
+    try:
+        yield
     except ReportHubError as error:
-        say(f"nobody could be told about execution {execution_id}: {error}")
-    except Exception as error:  # noqa: BLE001 - a notice never changes an outcome
-        say(f"nobody could be told about execution {execution_id}: {type(error).__name__}")
+        say(f"{what}: {error}")
+    except Exception as error:  # noqa: BLE001 - see above
+        say(f"{what}: {type(error).__name__}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +92,23 @@ class Notifier:
     """
 
     repository: Repository
+    executions: Executions
     notices: Notices
+    circuits: Circuits
     settings: Settings
     environment: DestinationSettings
     say: Callable[[str], object]
+
+    @classmethod
+    def of(cls, hub: Hub, environment: DestinationSettings, say: Callable[[str], object]) -> Self:
+        """The one of an installation.
+
+        Raises:
+            ConfigurationError: A setting of the environment is not valid.
+        """
+        settings = Settings.load()
+        circuits = Circuits(hub, settings.breaker_policy)
+        return cls(Repository(hub), Executions(hub), Notices(hub), circuits, settings, environment, say)
 
     def failed(self, execution: Execution, now: datetime) -> None:
         """Tell that an execution has failed for good, unless that was told of its report within the hour.
@@ -74,21 +116,73 @@ class Notifier:
         Raises:
             ReportHubError: The database or the mail server does not do its work.
         """
-        to = self._audience(execution.config_id)
-        if to and self.notices.may_tell_failure(execution.config_id):
-            cause = execution.error_message or "no reason is known"
-            lines = {"Cause": cause, "Cure": _cure(execution)}
-            if not self._send("failed", execution, to, lines, now):
-                self.notices.not_told(execution.config_id)
+        cause = execution.error_message or "no reason is known"
+        self._trouble("failed", execution, {"Cause": cause, "Cure": _cure(execution)}, now)
 
-    def recovered(self, execution: Execution, now: datetime) -> None:
-        """Tell that a report works again, if its failure was told.
+    def late(self, late: Sequence[LateExecution], now: datetime) -> bool:
+        """Tell that executions of one report are late, the oldest first; False when that cannot be done now.
 
         Raises:
             ReportHubError: As `failed`.
         """
-        if self.notices.may_tell_recovery(execution.config_id):
-            self._send("recovered", execution, self._audience(execution.config_id), {}, now)
+        found = (self.executions.find(each.id) for each in late)
+        concern = [each for each in found if each is not None and _is_for_all(each) and _is_due(each)]
+        done = not concern or self._trouble("late", concern[0], self._lateness(late, concern, now), now)
+        if done:
+            self.notices.late_is_told([each.id for each in late])
+        return done
+
+    def _lateness(
+        self, late: Sequence[LateExecution], concern: Sequence[Execution], now: datetime
+    ) -> dict[str, str]:
+        first = concern[0]
+        wanted_at = next(each.wanted_at for each in late if each.id == first.id)
+        minutes = int((now - wanted_at).total_seconds() // 60)
+        zone = self._zone(first)
+        wanted = f"it was wanted at {wanted_at.astimezone(zone):%F %R} {zone}"
+        return {
+            "Late": f"still {first.status} after {minutes} min; {wanted}",
+            "Also late": f"{len(concern) - 1} more of this report" if len(concern) > 1 else "",
+            "Cure": _LATE_CURE[first.status],
+        }
+
+    def _zone(self, execution: Execution) -> ZoneInfo:
+        """That of the execution's times for people; a broken row does not keep them from being told."""
+        default = ZoneInfo(self.settings.default_timezone)
+        try:
+            schedule = self.repository.schedule(execution.schedule_id) if execution.schedule_id else None
+            return ZoneInfo(schedule.timezone) if schedule else default
+        except (ConfigurationError, ValueError, ZoneInfoNotFoundError):
+            return default
+
+    def _trouble(self, result: str, execution: Execution, lines: Mapping[str, str], now: datetime) -> bool:
+        """Whether nobody is left to tell."""
+        to = self._audience(execution.config_id)
+        if not to:
+            return True
+        if not self.notices.may_tell_trouble(execution.config_id):
+            return False
+        told = False
+        try:
+            told = self._send(result, execution, to, lines, now)
+        finally:
+            if told:
+                self.notices.recovery_is_due(execution.config_id)
+            else:
+                self.notices.not_told(execution.config_id)
+        return told
+
+    def recovered(self, execution: Execution, now: datetime) -> None:
+        """Tell that a report works again, if its failure was told; the next success does what this cannot.
+
+        Raises:
+            ReportHubError: As `failed`.
+        """
+        config_id = execution.config_id
+        if not self.notices.may_tell_recovery(config_id):
+            return
+        if not self._send("recovered", execution, self._audience(config_id), {}, now):
+            self.notices.recovery_is_due(config_id)
 
     def _audience(self, config_id: int) -> tuple[str, ...]:
         about = self.repository.about_report(config_id)
@@ -117,20 +211,8 @@ class Notifier:
             **lines,
             "Run": self._link(execution),
         }
-        word, opening = _RESULT[result]
-        text = "\n".join(f"{key + ':':<11}{value}" for key, value in about.items() if value)
-        values = {"notice_subject": f"{word}: {name}", "notice_text": f"{opening}\n\n{text}\n"}
-        # A name of its own: each notice is a message of its own.
-        parcel = Parcel(f"{execution.id}-{result}-{now:%Y%m%d%H%M%S}", (), values)
-        people = tuple(Recipient(0, "email", address, {}) for address in to)
-        options = {"subject": "{{notice_subject}}", "body": "{{notice_text}}"}
-        delivery = Delivery(0, execution.config_id, "notice", "email", options, 0, 0, people)
-        destination = destination_for(delivery, replace(self.environment, timeout_seconds=_PATIENCE_SECONDS))
-        with closing(destination.send(parcel, destination.recipients())) as sending:
-            receipts = list(sending)
-        for receipt in receipts:
-            self.say(f"notice to {receipt.recipient}: {receipt.state}: {receipt.detail}")
-        return any(receipt.state in {"sent", "unknown"} for receipt in receipts)
+        notice = Notice.of(result, execution.config_id, name, about, f"{execution.id}-{now:%Y%m%d%H%M%S}")
+        return send_notice(notice, to, self.environment, self.circuits, self.say)
 
     def _link(self, execution: Execution) -> str:
         run_id, base = execution.context.get("dagster_run_id"), self.settings.ui_url
@@ -139,48 +221,21 @@ class Notifier:
         return f"{base.rstrip('/')}/runs/{run_id}" if base else str(run_id)
 
 
-def audience(config_id: int, notify: Any, created_by: str | None, operator: str | None) -> tuple[str, ...]:
-    """Who is told of a report: `parameters.notify`, else who made it, else the operator.
-
-    Raises:
-        ConfigurationError: `notify` holds something else than addresses.
-    """
-    if notify is not None:
-        return _addresses(notify, config_id)
-    if created_by and _is_address(created_by):
-        return (created_by,)
-    return (operator,) if operator else ()
-
-
-def _addresses(value: Any, config_id: int) -> tuple[str, ...]:
-    parts = [value] if isinstance(value, str) else value
-    is_list = isinstance(parts, list) and all(isinstance(part, str) for part in parts)
-    found = split_addresses(parts) if is_list else ()
-    wrong = [address for address in found if not _is_address(address)]
-    if not is_list or wrong:
-        raise ConfigurationError(
-            "not e-mail addresses",
-            table="report_configs",
-            row=config_id,
-            column="parameters.notify",
-            value=wrong[0] if wrong else value,
-            valid='for example "ops@example.com", or a list of them; [] tells nobody',
-        )
-    return found
-
-
-def _is_address(text: str) -> bool:
-    try:
-        Address.parse(text)
-    except ValueError:
-        return False
-    return True
-
-
 def _window_text(window: Mapping[str, Any]) -> str:
     if "start_datetime" not in window:
         return ""
     return f"{window['start_datetime']} to {window['end_datetime']} {window.get('timezone', '')}"
+
+
+def _is_for_all(execution: Execution) -> bool:
+    """Whether it goes, or will go, to everybody."""
+    launch = execution.context.get(LAUNCH) or {}
+    return (execution.context.get("deliver") or launch.get("deliver") or "all") == "all"
+
+
+def _is_due(execution: Execution) -> bool:
+    """Whether it has a time at which it is wanted: the past that somebody asks for has none."""
+    return "backfill" not in execution.context
 
 
 def _cure(execution: Execution) -> str:

@@ -2,39 +2,39 @@
 
 What passes between them are frozen records and paths. Each op finds its execution again by the id in the
 plan, so that a run that died anywhere can be run again from there.
+
+What needs Arrow is imported where it is used: it loads slowly, and a process that only loads the definitions
+needs none.
 """
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from reporthub_dagster import attempt, run_metadata
-from reporthub_dagster.conditions import Judge
-from reporthub_dagster.db.leases import LAUNCH
+from reporthub_dagster import asset_events, attempt, run_metadata
 from reporthub_dagster.deciding import record_delivered, record_judgement
-from reporthub_dagster.delivering import Deliverer, DeliveryOutcome, DeliveryTask
+from reporthub_dagster.delivering import Deliverer
+from reporthub_dagster.delivery_outcome import DeliveryOutcome
+from reporthub_dagster.delivery_task import DeliveryTask
 from reporthub_dagster.heartbeat import Heartbeat
-from reporthub_dagster.planning import (
-    ReportRequest,
-    instant_from_context,
-    parse_deliver,
-    plan_report,
-    window_from_json,
-    window_to_json,
-)
-from reporthub_dagster.producing import read_rows
-from reporthub_dagster.rendering import write_files
-from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan, TimeWindow
-from reporthub_dagster.reporting.time_window import NothingLeftError
+from reporthub_dagster.opening import begin, plan_anew, tolerate
+from reporthub_dagster.planning import active_config
+from reporthub_dagster.reporting.records import MadeReport, ReportPlan
+from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
-from reporthub_dagster.run_config import ReportRunConfig, tags_of
+from reporthub_dagster.run_config import ReportRunConfig
 from reporthub_dagster.settings import Settings
 
+if TYPE_CHECKING:
+    from reporthub_dagster.producing import ReportRows
+
 PROGRESS_SECONDS = 5.0
+PRINTED_CHARACTERS = 4_000
+"""Of a log entry: at most 48 KB as JSON, of the 64 KiB that a row of Dagster's log has on MySQL."""
 
 
 @dg.op(out=dg.Out(ReportPlan, is_required=False))
@@ -48,71 +48,56 @@ def compute_time_range(
 @dg.op
 def run_query(
     context: dg.OpExecutionContext, plan: ReportPlan, hub: HubDatabase, store: OutputStore
-) -> dg.Output[list[QueryResult]]:
+) -> dg.Output[MadeReport]:
     """Stream each query's rows into a spool, the one copy that every format and every retry reads."""
-    folder = store.folder(plan.execution_id)
     with attempt.at_work(context, hub, plan.execution_id, retries=0) as work:
-        progress = _progress(context, work.heart)
-        longest = Settings.load().query_timeout_seconds or math.inf
-        rows = attempt.patiently(
-            context,
-            lambda: read_rows(
-                plan,
-                hub.repository,
-                folder,
-                progress,
-                longest_seconds=longest,
-                guard=work.heart.stopping,
-            ),
-        )
-        work.heart.check()
-        results = rows.results
-        attempt.patiently(context, lambda: hub.executions.query_done(work.claim, results, rows.context()))
-        for line in run_metadata.lines_of_rows(rows):
-            context.log.info(line)
-        for result in results:
-            if result.truncated:
-                place = f" of {result.name}" if result.name else ""
-                context.log.warning(f"Cut at max_rows = {plan.max_rows:,}: the source has more rows{place}")
-        _tolerate(context, hub, work, rows.warnings)
-        return dg.Output(results, metadata=run_metadata.of_rows(rows))
+        plan = plan_anew(context, hub, work, plan)
+        rows = _read(context, hub, store, work, plan)
+        return dg.Output(MadeReport(plan, rows.results), metadata=run_metadata.of_rows(rows))
 
 
 @dg.op
 def render_file(
-    context: dg.OpExecutionContext,
-    plan: ReportPlan,
-    results: list[QueryResult],
-    hub: HubDatabase,
-    store: OutputStore,
-) -> dg.Output[list[RenderedFile]]:
+    context: dg.OpExecutionContext, report: MadeReport, hub: HubDatabase, store: OutputStore
+) -> dg.Output[MadeReport]:
     """Write the report's files from the spools, each whole or not at all."""
-    with attempt.at_work(context, hub, plan.execution_id) as work:
-        files = write_files(plan, results, store.folder(plan.execution_id))
-        _tolerate(context, hub, work, [warning for file in files for warning in file.warnings])
-        hub.executions.files_done(work.claim, files, plan)
+    from reporthub_dagster.rendering import write_files  # noqa: PLC0415
+
+    with attempt.at_work(context, hub, report.plan.execution_id) as work:
+        if not attempt.is_run_here(context, "run_query"):
+            plan = plan_anew(context, hub, work, report.plan)
+            report = MadeReport(plan, _read(context, hub, store, work, plan).results)
+        plan = report.plan
+        files = write_files(plan, report.results, store.folder(plan.execution_id))
+        tolerate(context, hub, work, [warning for file in files for warning in file.warnings])
+        are_new = hub.executions.files_done(work.claim, files, plan)
+        made = replace(report, files=files, seconds=attempt.seconds_so_far(context))
         for file in files:
             context.log.info(f"{file.name}: {file.row_count:,} rows, {file.size:,} bytes")
-        return dg.Output(list(files), metadata=run_metadata.of_files(files))
+        if are_new:
+            with asset_events.harmless(context.log.warning):
+                context.log_event(asset_events.materialization(hub, made))
+        return dg.Output(made, metadata=run_metadata.of_files(files))
 
 
 @dg.op(out=dg.DynamicOut(DeliveryTask))
 def fan_out_deliveries(
-    context: dg.OpExecutionContext,
-    plan: ReportPlan,
-    results: list[QueryResult],
-    files: list[RenderedFile],
-    hub: HubDatabase,
-    store: OutputStore,
+    context: dg.OpExecutionContext, report: MadeReport, hub: HubDatabase, store: OutputStore
 ) -> Iterator[dg.DynamicOutput[DeliveryTask]]:
     """One branch per active delivery of the report, if it is worth sending."""
+    from reporthub_dagster.conditions import Judge  # noqa: PLC0415
+
+    plan = report.plan
     folder = store.folder(plan.execution_id)
     with attempt.at_work(context, hub, plan.execution_id) as work:
+        if not attempt.is_run_here(context, "render_file"):
+            # The files are made; whether they are sent is asked of the row as it is now.
+            plan = replace(plan, parameters=active_config(hub.repository, plan.config_id).parameters)
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
-        judge = Judge(hub.repository, hub.digests, plan, tuple(results), folder)
-        not_sent = record_judgement(hub.hub, work.claim, judge, files, delivery_ids)
+        judge = Judge(hub.repository, hub.digests, plan, report.results, folder)
+        not_sent = record_judgement(hub.hub, work.claim, judge, report.files, delivery_ids)
     if plan.deliver == "none" or not_sent:
-        place = files[0].path.parent
+        place = report.files[0].path.parent
         context.log.info(f"Nothing is delivered: {not_sent or 'as asked'}; the files are in {place}")
         return
     for delivery_id in delivery_ids:
@@ -123,57 +108,61 @@ def fan_out_deliveries(
 def deliver(
     context: dg.OpExecutionContext,
     task: DeliveryTask,
-    plan: ReportPlan,
-    files: list[RenderedFile],
+    report: MadeReport,
     hub: HubDatabase,
+    store: OutputStore,
     mailer: Mailer,
 ) -> dg.Output[DeliveryOutcome]:
     """Send the files to one delivery's recipients; a failure is this branch's own, the others go on."""
-    with attempt.at_work(context, hub, plan.execution_id, is_branch=True) as work:
+    from reporthub_dagster.rendering import make_excerpt  # noqa: PLC0415
+
+    with attempt.at_work(context, hub, report.plan.execution_id, is_branch=True) as work:
         deliverer = Deliverer(
             repository=hub.repository,
             ledger=hub.ledger,
+            circuits=hub.circuits,
             logs=hub.delivery_logs,
             claim=work.claim,
-            plan=plan,
-            files=tuple(files),
+            plan=report.plan,
+            files=report.files,
             settings=mailer.settings(),
+            excerpt=lambda rows: make_excerpt(report.plan, store.folder(report.plan.execution_id), rows),
             say=context.log.info,
             check=work.heart.check,
-            tolerate=lambda warnings: _tolerate(context, hub, work, warnings),
+            tolerate=lambda warnings: tolerate(context, hub, work, warnings),
         )
         outcome = deliverer.deliver(task)
         work.metadata.update(run_metadata.of_deliveries([outcome]))
         failure = outcome.failure()
         if failure is not None:
             raise failure
-        hub.executions.branch_done(work.claim, at=hub.hub.now())
+        hub.executions.branch_done(work.claim)
         return dg.Output(outcome, metadata=work.metadata)
 
 
 @dg.op(out=dg.Out(dg.Nothing))
 def finish_execution(
     context: dg.OpExecutionContext,
-    plan: ReportPlan,
-    results: list[QueryResult],
-    files: list[RenderedFile],
+    report: MadeReport,
     outcomes: list[DeliveryOutcome],
     hub: HubDatabase,
 ) -> None:
     """Close the execution, or leave it to a retry; this op runs only when no delivery has failed."""
+    plan = report.plan
     with attempt.at_work(context, hub, plan.execution_id) as work:
-        summary = (
-            run_metadata.of_deliveries(outcomes) | run_metadata.of_files(files) | run_metadata.of_plan(plan)
-        )
-        truncated = any(result.truncated for result in results)
-        context.add_output_metadata({**summary, "truncated": truncated})
+        receipts = run_metadata.of_deliveries(outcomes)
+        context.add_output_metadata({**receipts, **run_metadata.of_product(report)})
         if any(outcome.retry_at for outcome in outcomes):
             hub.executions.wait(work.claim)
             context.log.warning("Not everybody has it: delivery_retry_sensor starts the next attempt.")
-            return
-        record_delivered(hub.hub, plan)
-        hub.executions.finish(work.claim, "completed", at=hub.hub.now())
-        attempt.tell(hub, plan.execution_id, context.log.info)
+        else:
+            record_delivered(hub.hub, plan)
+            hub.executions.finish(work.claim, "completed")
+            attempt.tell(hub, plan.execution_id, context.log.info)
+    with asset_events.harmless(context.log.warning):
+        for evaluation in asset_events.evaluations(hub, plan.execution_id):
+            # It takes one; its annotation forgot that.
+            context.log_event(evaluation)  # type: ignore[arg-type]
 
 
 def branch_of(task: DeliveryTask, output: str = "result") -> dg.DynamicOutput[DeliveryTask]:
@@ -181,144 +170,52 @@ def branch_of(task: DeliveryTask, output: str = "result") -> dg.DynamicOutput[De
     return dg.DynamicOutput(task, mapping_key=f"delivery_{task.delivery_id}", output_name=output)
 
 
-def begin(
+def _read(
     context: dg.OpExecutionContext,
-    config: ReportRunConfig,
     hub: HubDatabase,
-    window: TimeWindow | None = None,
-) -> Iterator[dg.Output[ReportPlan]]:
-    """Claim an execution and plan it; yields nothing when there is nothing to do.
-
-    Args:
-        context: Of the op.
-        config: What is asked for.
-        hub: The shared database.
-        window: Of an execution that is new, where somebody has decided it.
-    """
-    with attempt.telling(context):
-        execution = attempt.patiently(context, lambda: _open_execution(context, config, hub, window))
-        launch = _launch(config, execution)
-        remember = {LAUNCH: launch, "warnings": []}
-        claim = attempt.patiently(context, lambda: attempt.claim_execution(context, hub, execution, remember))
-    if claim is None:
-        return
-    with attempt.at_work(context, hub, execution.id, claim) as work:
-        tags = tags_of(
-            execution_id=execution.id,
-            config_id=execution.config_id,
-            schedule_id=execution.schedule_id,
-            executed_by=execution.executed_by,
-        )
-        context.instance.add_run_tags(context.run_id, tags)
-        try:
-            plan = plan_report(
-                hub.repository,
-                request_of(launch, execution),
-                execution_id=execution.id,
-                now=hub.hub.now(),
-                default_timezone=Settings.load().default_timezone,
-            )
-        except NothingLeftError as reason:
-            context.log.warning(str(reason))
-            hub.executions.finish(work.claim, "cancelled", at=hub.hub.now(), error=str(reason))
-            return
-        hub.executions.remember(work.claim, _plan_context(plan))
-        context.log.info(f"{plan.report_name}: window {run_metadata.window_text(plan.window)}")
-        _tolerate(context, hub, work, plan.warnings)
-        metadata = run_metadata.of_plan(plan)
-    yield dg.Output(plan, metadata=metadata)
-
-
-def _open_execution(
-    context: dg.OpExecutionContext, config: ReportRunConfig, hub: HubDatabase, window: TimeWindow | None
-) -> Execution:
-    """The row of this run's execution, written now if it is not there.
+    store: OutputStore,
+    work: attempt.Work,
+    plan: ReportPlan,
+) -> "ReportRows":
+    """The rows of a plan, read now or by an earlier attempt, told to whoever watches.
 
     Raises:
-        ConfigurationError: The launch names no report, or not the one of the execution.
+        ReportHubError: As `read_rows`; or the claim is lost.
     """
-    execution_id = attempt.execution_id_of(context, config.execution_id)
-    found = hub.executions.find(execution_id)
-    if found is None:
-        schedule_id = config.schedule_id or None
-        if not config.config_id:
-            raise ConfigurationError(
-                "the launch names no report that exists",
-                column="config_id",
-                value=config.execution_id or None,
-                valid="give a config_id, or the execution_id of a row in report_executions",
-            )
-        hub.repository.require(config_id=config.config_id, schedule_id=schedule_id)
-        decided = {"time_range": window_to_json(window)} if window else {}
-        found = hub.executions.add(
-            execution_id,
-            config_id=config.config_id,
-            schedule_id=schedule_id,
-            executed_by=config.executed_by,
-            at=hub.hub.now(),
-            context={LAUNCH: _launch_of(config), **decided},
-        )
-    if config.config_id not in {0, found.config_id}:
-        raise ConfigurationError(
-            f"execution {execution_id} is of report_configs {found.config_id}",
-            column="config_id",
-            value=config.config_id,
-        )
-    return found
+    from reporthub_dagster.producing import read_rows  # noqa: PLC0415
 
-
-def _launch(config: ReportRunConfig, execution: Execution) -> Mapping[str, Any]:
-    """What is asked for: a launch that names only an execution goes on with what its first launch said."""
-    said = execution.context.get(LAUNCH)
-    if config.execution_id and not config.config_id and isinstance(said, Mapping):
-        return said
-    return _launch_of(config)
-
-
-def _launch_of(config: ReportRunConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in ("start", "end", "parameters", "deliver")}
-
-
-def request_of(launch: Mapping[str, Any], execution: Execution) -> ReportRequest:
-    """What a launch asks for, with the window that an earlier attempt has decided."""
-    return ReportRequest(
-        config_id=execution.config_id,
-        schedule_id=execution.schedule_id,
-        start=launch["start"],
-        end=launch["end"],
-        parameters=launch["parameters"],
-        deliver=parse_deliver(launch["deliver"]),
-        executed_by=execution.executed_by,
-        window=window_from_json(execution.context.get("time_range")),
-        slot=instant_from_context(execution.context, "slot"),
-        follows=instant_from_context(execution.context, "follows"),
+    folder = store.folder(plan.execution_id)
+    progress = _progress(context, work.heart)
+    rows = attempt.patiently(
+        context,
+        lambda: read_rows(
+            plan,
+            hub.repository,
+            folder,
+            progress,
+            longest_seconds=Settings.load().query_timeout_seconds or math.inf,
+            guard=work.heart.stopping,
+            say=lambda text: _log_prints(context, text),
+        ),
     )
+    work.heart.check()
+    results = rows.results
+    attempt.patiently(context, lambda: hub.executions.query_done(work.claim, results, rows.context()))
+    for line in run_metadata.lines_of_rows(rows):
+        context.log.info(line)
+    for result in results:
+        if result.truncated:
+            place = f" of {result.name}" if result.name else ""
+            context.log.warning(f"Cut at max_rows = {plan.max_rows:,}: the source has more rows{place}")
+    tolerate(context, hub, work, rows.warnings)
+    return rows
 
 
-def _plan_context(plan: ReportPlan) -> dict[str, Any]:
-    return {
-        "time_range": window_to_json(plan.window),
-        "output_format": plan.formats[0],
-        "formats": list(plan.formats),
-        "deliver": plan.deliver if isinstance(plan.deliver, str) else list(plan.deliver),
-    }
-
-
-def _tolerate(
-    context: dg.OpExecutionContext, hub: HubDatabase, work: attempt.Work, warnings: Iterable[str]
-) -> None:
-    """Log and keep what was tolerated; with REPORTHUB_STRICT it is an error.
-
-    Raises:
-        ConfigurationError: The operator tolerates nothing.
-    """
-    told = list(warnings)
-    for warning in told:
-        context.log.warning(warning)
-    if told:
-        hub.executions.warn(work.claim, told)
-        if Settings.load().strict:
-            raise ConfigurationError("; ".join(told), valid="REPORTHUB_STRICT=false lets the report go out")
+def _log_prints(context: dg.OpExecutionContext, text: str) -> None:
+    """What a script printed, in pieces that Dagster's MySQL storage has room for."""
+    text = redact(text, attempt.environment_secrets())
+    for start in range(0, len(text), PRINTED_CHARACTERS):
+        context.log.info(f"The script printed:\n{text[start : start + PRINTED_CHARACTERS]}")
 
 
 def _progress(context: dg.OpExecutionContext, heart: Heartbeat) -> Callable[[int], None]:

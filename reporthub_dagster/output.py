@@ -12,7 +12,7 @@ import pyarrow as pa
 from reporthub_dagster.planning import window_to_json
 from reporthub_dagster.producing import ReportRows, Rows, json_value
 from reporthub_dagster.purging import Verdict
-from reporthub_dagster.reporting.records import Execution, ReportPlan
+from reporthub_dagster.reporting.records import Execution, QueryResult, ReportPlan
 from reporthub_dagster.storage.spool import Spool
 
 _CELL = 40
@@ -93,7 +93,8 @@ def print_executions(executions: Iterable[Execution]) -> None:
 def preview_document(plan: ReportPlan, report: ReportRows, limit: int) -> dict[str, Any]:
     """A preview as `--json` prints it; values that JSON has no type for are text.
 
-    The first query stands at the top, as that of a report of one, and all of them in `queries`.
+    The first query stands at the top, as that of a report of one, and all of them in `queries`; what a script
+    made of them in `after_script`.
     """
     queries = [_query_document(rows, limit) for rows in report.queries]
     return {
@@ -103,6 +104,7 @@ def preview_document(plan: ReportPlan, report: ReportRows, limit: int) -> dict[s
         "formats": list(plan.formats),
         **{key: value for key, value in queries[0].items() if key != "name"},
         "queries": queries,
+        **({"after_script": [_shown(result, limit) for result in report.results]} if report.shaped else {}),
         "warnings": [*plan.warnings, *report.warnings],
     }
 
@@ -118,41 +120,60 @@ def print_preview(plan: ReportPlan, report: ReportRows, limit: int) -> None:
     click.echo(f"formats  {', '.join(plan.formats)}")
     for rows in report.queries:
         _print_rows(rows, limit)
+    for result in report.results if report.shaped else ():
+        click.echo(f"\nafter the script{f', {result.name}' if result.name else ''}\n")
+        _print_result(result, limit)
     for warning in (*plan.warnings, *report.warnings):
         click.echo(f"warning: {warning}", err=True)
 
 
+def print_estimates(queries: Iterable[Mapping[str, Any]]) -> None:
+    """What queries would read, for a person."""
+    for query in queries:
+        click.echo(f"\n{query['sql']}\n")
+        for name, value in query["parameters"].items():
+            click.echo(f"  :{name} = {value!r}")
+        size = query["bytes"]
+        click.echo("its source does not say what it reads" if size is None else f"would read {size:,} bytes")
+
+
 def _query_document(rows: Rows, limit: int) -> dict[str, Any]:
-    table = Spool.open(rows.result.spool).head(limit)
+    return {"sql": rows.sql, "parameters": dict(rows.binds), **_shown(rows.result, limit)}
+
+
+def _shown(result: QueryResult, limit: int) -> dict[str, Any]:
+    table = Spool.open(result.spool).head(limit)
     return {
-        "name": rows.result.name,
-        "sql": rows.sql,
-        "parameters": dict(rows.binds),
-        "columns": [{"name": column.name, "type": column.type} for column in rows.result.columns],
+        "name": result.name,
+        "columns": [{"name": column.name, "type": column.type} for column in result.columns],
         "rows": [[json_value(value) for value in row] for row in _rows_of(table)],
-        "more_rows": rows.result.truncated,
+        "more_rows": result.truncated or result.row_count > limit,
     }
 
 
 def _print_rows(rows: Rows, limit: int) -> None:
-    table = Spool.open(rows.result.spool).head(limit)
     if rows.result.name:
         click.echo(f"\nquery    {rows.result.name}")
     click.echo(f"\n{rows.sql}\n")
     for name, value in rows.binds.items():
         click.echo(f"  :{name} = {value!r}")
     click.echo("")
+    _print_result(rows.result, limit)
+
+
+def _print_result(result: QueryResult, limit: int) -> None:
+    table = Spool.open(result.spool).head(limit)
     _print_table(
         [
-            tuple(f"{column.name}" for column in rows.result.columns),
-            tuple(f"{column.type}" for column in rows.result.columns),
+            tuple(f"{column.name}" for column in result.columns),
+            tuple(f"{column.type}" for column in result.columns),
             *(
                 tuple("NULL" if value is None else _short(str(value)) for value in row)
                 for row in _rows_of(table)
             ),
         ]
     )
-    more = "; there are more" if rows.result.truncated else ""
+    more = "; there are more" if result.truncated or result.row_count > limit else ""
     click.echo(f"\n{table.num_rows} rows{more}", err=True)
 
 

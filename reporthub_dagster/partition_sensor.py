@@ -19,7 +19,7 @@ _MOST_CHANGES = 500
 def report_partitions_sensor(context: dg.SensorEvaluationContext, hub: HubDatabase) -> dg.SensorResult:
     """Add and delete keys until they are those of the active reports."""
     name = report_keys.name
-    reports = hub.repository.active_reports()
+    reports = hub.catalog.keys(hub.repository.active_reports())
     changes = key_changes(context.instance.get_dynamic_partitions(str(name)), reports)
     add, delete = list(changes.add[:_MOST_CHANGES]), list(changes.delete[:_MOST_CHANGES])
     message = f"{len(reports):,} active reports; {len(add):,} keys added, {len(delete):,} deleted"

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import dagster as dg
 
 from reporthub_dagster.attempt import CONFIG_DIMENSION, DATE_DIMENSION
-from reporthub_dagster.reporting.backfill import config_id_of, config_key
+from reporthub_dagster.reporting.backfill import config_id_of
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.settings import BACKFILL_DAYS, DEFAULT_TIMEZONE, Settings
 
@@ -44,7 +44,7 @@ def key_changes(present: Iterable[str], reports: Mapping[int, str]) -> KeyChange
 
     Args:
         present: The keys there are.
-        reports: Id and name of the active reports.
+        reports: Id and key of the active reports.
     """
     known: dict[int, str] = {}
     delete = []
@@ -54,7 +54,7 @@ def key_changes(present: Iterable[str], reports: Mapping[int, str]) -> KeyChange
             known[config_id] = key
         else:
             delete.append(key)
-    add = tuple(config_key(config_id, name) for config_id, name in reports.items() if config_id not in known)
+    add = tuple(key for config_id, key in reports.items() if config_id not in known)
     return KeyChanges(add, tuple(delete))
 
 

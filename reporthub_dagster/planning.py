@@ -6,29 +6,38 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
 from zoneinfo import ZoneInfo
 
-from reporthub_dagster.connectors.base import Connector
 from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.destinations.addresses import Address
-from reporthub_dagster.destinations.base import Destination, DestinationSettings
+from reporthub_dagster.destinations.base import Destination
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
-from reporthub_dagster.renderers.base import Renderer
 from reporthub_dagster.renderers.options import read_options
 from reporthub_dagster.renderers.registry import RENDERERS
+from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
-from reporthub_dagster.reporting.plan import make_plan
+from reporthub_dagster.reporting.plan import make_plan, prepare_query
 from reporthub_dagster.reporting.records import (
     DataSource,
     Delivery,
     ReportConfig,
     ReportPlan,
+    ReportQuery,
     Schedule,
     TimeWindow,
 )
+from reporthub_dagster.reporting.schedule import zone_of
 from reporthub_dagster.reporting.time_window import decide_window, parse_instant
+from reporthub_dagster.settings import Settings
+from reporthub_dagster.sourcing import source_settings
+
+if TYPE_CHECKING:
+    from reporthub_dagster.connectors.base import Connector
+    from reporthub_dagster.renderers.base import Renderer
 
 Deliver = Literal["all", "none"] | tuple[str, ...]
 
@@ -57,11 +66,11 @@ class ReportRequest:
     follows: datetime | None = None
 
 
-def parse_deliver(text: str) -> Deliver:
-    """`all`, `none`, or addresses separated by commas.
+def parse_deliver(text: str, executed_by: str) -> Deliver:
+    """`all`, `none`, or addresses separated by commas, of which `me` is that of whoever asks.
 
     Raises:
-        ConfigurationError: It names nobody.
+        ConfigurationError: It names nobody, or `me` is somebody without an address.
     """
     word = text.strip()
     if word.lower() in {"all", ""}:
@@ -71,9 +80,24 @@ def parse_deliver(text: str) -> Deliver:
     addresses = tuple(part.strip() for part in word.split(",") if part.strip())
     if not addresses:
         raise ConfigurationError(
-            "names nobody", column="deliver", value=text, valid="valid: all, none, addresses"
+            "names nobody", column="deliver", value=text, valid="valid: all, none, me, addresses"
         )
-    return addresses
+    return tuple(_address_of(one, executed_by) for one in addresses)
+
+
+def _address_of(word: str, executed_by: str) -> str:
+    if word.lower() != "me":
+        return word
+    try:
+        Address.parse(executed_by)
+    except ValueError:
+        raise ConfigurationError(
+            "deliver: me goes to the address of whoever asks, and this is none",
+            column="executed_by",
+            value=executed_by,
+            valid="give your e-mail address in executed_by, or in deliver",
+        ) from None
+    return executed_by
 
 
 def plan_report(
@@ -105,8 +129,7 @@ def plan_report(
     renderers_of(plan)
     with located("report_configs", config.id):
         read_options(plan.parameters.get("format") or {})
-    if isinstance(request.deliver, tuple):
-        _require_testable(request.deliver, repository, config.id)
+    require_deliverable(request.deliver, repository, config.id)
     return plan
 
 
@@ -127,8 +150,23 @@ def active_source(repository: Repository, config: ReportConfig) -> DataSource:
     Raises:
         ConfigurationError: It does not exist, is inactive, or its row is broken.
     """
-    with located("report_configs", config.id, "datasource_id"):
-        source = repository.data_source(config.datasource_id)
+    return usable_source(repository, config.datasource_id, config.id, "datasource_id")
+
+
+def usable_source(repository: Repository, row: int, config_id: int, column: str) -> DataSource:
+    """A data source that a report names, if it may be used.
+
+    Args:
+        repository: Where it is.
+        row: Its id.
+        config_id: The report.
+        column: Where the report names it.
+
+    Raises:
+        ConfigurationError: It does not exist, is inactive, or its row is broken.
+    """
+    with located("report_configs", config_id, column):
+        source = repository.data_source(row)
     _require_active(source.is_active, "report_datasources", source.id)
     return source
 
@@ -139,7 +177,19 @@ def connector_for(source: DataSource) -> Connector:
     Raises:
         ConfigurationError: There is none of its kind, or its row is broken.
     """
-    return CONNECTORS.get(source.kind, row=source.id)(source)
+    kind = CONNECTORS.get(source.kind, row=source.id, column=source.kind_column)
+    return kind(source, source_settings(Settings.load()))
+
+
+def bound_query(plan: ReportPlan, query: ReportQuery, connector: Connector) -> BoundQuery:
+    """A query of a plan as its data source gets it; an empty one means what the kind says.
+
+    Raises:
+        ConfigurationError: As `prepare_query`.
+    """
+    if not query.sql.strip():
+        query = replace(query, sql=connector.default_query)
+    return prepare_query(plan, query, connector.dialect)
 
 
 def renderers_of(plan: ReportPlan) -> tuple[type[Renderer], ...]:
@@ -226,6 +276,18 @@ def instant_from_context(context: Mapping[str, Any], key: str) -> datetime | Non
     return datetime.fromisoformat(text) if isinstance(text, str) else None
 
 
+def instant_of(text: str, column: str, timezone: str) -> datetime:
+    """The instant that a launch means; see `parse_instant`.
+
+    Raises:
+        ConfigurationError: As there; names the field of the launch.
+    """
+    try:
+        return parse_instant(text, timezone)
+    except ConfigurationError as error:
+        raise error.located(column=column) from None
+
+
 def _schedule_of(repository: Repository, request: ReportRequest) -> Schedule | None:
     if request.schedule_id is None:
         return None
@@ -246,9 +308,12 @@ def _window(
     request: ReportRequest, schedule: Schedule | None, now: datetime, default_timezone: str
 ) -> TimeWindow:
     timezone = schedule.timezone if schedule else default_timezone
-    with located("report_schedules", schedule.id) if schedule else nullcontext():
-        start = parse_instant(request.start, timezone) if request.start else None
-        end = parse_instant(request.end, timezone) if request.end else None
+    place = partial(located, "report_schedules", schedule.id) if schedule else nullcontext
+    with place():
+        zone_of(timezone)
+    start = instant_of(request.start, "start", timezone) if request.start else None
+    end = instant_of(request.end, "end", timezone) if request.end else None
+    with place():
         return decide_window(
             now=now,
             schedule=replace(schedule, last_run_at=request.follows)
@@ -273,53 +338,50 @@ def _require_active(is_active: bool, table: str, row: int) -> None:
         )
 
 
-def known_recipients(repository: Repository, config_id: int, settings: DestinationSettings) -> dict[str, str]:
-    """Everybody whom an active delivery of a report reaches: small letters → as it is written."""
-    known: dict[str, str] = {}
-    for delivery_id in repository.active_delivery_ids(config_id):
-        try:
-            recipients = destination_for(repository.delivery(delivery_id), settings).recipients()
-        except ReportHubError:
-            continue  # its own delivery reports it
-        known |= {recipient.casefold(): recipient for recipient in recipients}
-    return known
-
-
 def require_recipient(
     recipient: str, repository: Repository, config_id: int, settings: DestinationSettings, *, column: str
 ) -> None:
     """Make sure that an active delivery reaches a recipient.
 
     Raises:
-        ConfigurationError: None does; names everybody whom one reaches.
+        ConfigurationError: None does; names everybody whom one reaches, and why others reach nobody.
     """
-    known = known_recipients(repository, config_id, settings)
-    if recipient.casefold() not in known:
+    known: list[str] = []
+    unusable: list[str] = []
+    for delivery_id in repository.active_delivery_ids(config_id):
+        try:
+            known += destination_for(repository.delivery(delivery_id), settings).recipients()
+        except ReportHubError as error:
+            unusable.append(str(error))
+    if recipient.casefold() not in map(str.casefold, known):
+        why = f"; a delivery cannot be used: {'; '.join(unusable)}" if unusable else ""
         raise ConfigurationError(
             f"no active delivery of report_configs {config_id} has this recipient",
             column=column,
             value=recipient,
-            valid=f"valid: {', '.join(known.values())}",
+            valid=f"valid: {', '.join(dict.fromkeys(known))}{why}",
         )
 
 
-def _require_testable(addresses: tuple[str, ...], repository: Repository, config_id: int) -> None:
-    """A test run goes by e-mail to whoever asked for it.
+def require_deliverable(deliver: Deliver, repository: Repository, config_id: int) -> None:
+    """Make sure that a test run, which goes by e-mail to whoever asked for it, can.
 
     Raises:
         ConfigurationError: An address is none, or the report has no e-mail delivery to try.
     """
-    for address in addresses:
+    if isinstance(deliver, str):
+        return
+    for address in deliver:
         try:
             Address.parse(address)
         except ValueError as error:
             raise ConfigurationError(
-                str(error), column="deliver", value=address, valid="valid: all, none, e-mail addresses"
+                str(error), column="deliver", value=address, valid="valid: all, none, me, e-mail addresses"
             ) from None
     if "email" not in repository.active_methods(config_id):
         raise ConfigurationError(
             f"a test run goes by e-mail, and report_configs {config_id} has no active e-mail delivery",
             column="deliver",
-            value=", ".join(addresses),
+            value=", ".join(deliver),
             valid="valid: all, none",
         )

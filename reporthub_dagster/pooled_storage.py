@@ -3,30 +3,32 @@
 dagster-mysql connects anew for every statement, which costs a run more CPU than its own work. Here the run,
 event log and schedule storage share one pool. It survives a fork (a child opens connections of its own), a
 connection that the server has closed (each is asked before it is lent) and a restart of the server (a new
-connection is waited for).
+connection is waited for). Processes that start at once on an empty database make its tables in turn.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, Self
 
 from dagster_mysql import DagsterMySQLStorage
 from dagster_mysql.utils import mysql_url_from_config
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, event
 
-from reporthub_dagster.dagster_internals import ConfigurableClassData, share_engine
-from reporthub_dagster.db.session import ping_idle_connections
+from reporthub_dagster.dagster_internals import ConfigurableClassData, ask_for_tables_once, share_engine
+from reporthub_dagster.db.engine import pooled_engine
 
 RESTART_SECONDS = 30.0
 """How long a statement waits for a server that cannot be connected to."""
+TABLES_SECONDS = 60.0
+"""How long a process waits for another one that makes Dagster's tables; it takes a few seconds."""
 _AGAIN_SECONDS = 0.5
 _KEPT, _MORE = 4, 28
 """Connections that stay open, and how many more a moment may need: Dagster's daemon works in threads."""
-_RECYCLE_SECONDS = 1800
 _GONE = {2002, 2003, 2006, 2013, 2055, 1040, 1053}
 """MySQL's errors of a server that is away, starts or stops, or is full for the moment."""
 
@@ -41,8 +43,11 @@ class PooledMySQLStorage(DagsterMySQLStorage):
     """
 
     def __init__(self, mysql_url: str, inst_data: ConfigurableClassData | None = None) -> None:
-        super().__init__(mysql_url, inst_data)
-        share_engine(self, process_engine(mysql_url))
+        engine = process_engine(mysql_url)
+        with _alone_with_its_tables(engine):
+            super().__init__(mysql_url, inst_data)
+        share_engine(self, engine)
+        ask_for_tables_once(self)
 
     @classmethod
     def from_config_value(
@@ -60,15 +65,33 @@ def process_engine(url: str) -> Engine:
         return _engines[url]
 
 
+@contextmanager
+def _alone_with_its_tables(engine: Engine) -> Iterator[None]:
+    """Keep other processes from looking for Dagster's tables while this one may be creating them.
+
+    dagster-mysql creates what it does not find, and MySQL's `CREATE TABLE` belongs to no transaction: of two
+    that start at once one would fail, or take half of the tables for all.
+
+    Raises:
+        TimeoutError: Another process has had the lock for `TABLES_SECONDS`.
+    """
+    name = "CONCAT('dagster tables ', MD5(DATABASE()))"  # locks are the server's, not the database's
+    with engine.connect() as connection:
+        connection.detach()  # it is closed with the block, whatever happens in it, and the lock with it
+        if connection.exec_driver_sql(f"SELECT GET_LOCK({name}, {TABLES_SECONDS})").scalar() != 1:
+            raise TimeoutError(
+                f"another process has been making Dagster's tables for {TABLES_SECONDS:g} s: look at its log"
+            )
+        yield
+
+
 def _pooled_engine(url: str) -> Engine:
-    engine = create_engine(
+    engine = pooled_engine(
         url,
-        isolation_level="REPEATABLE READ",  # as dagster-mysql,
+        isolation_level="REPEATABLE READ",  # as dagster-mysql
         pool_size=_KEPT,
         max_overflow=_MORE,
-        pool_recycle=_RECYCLE_SECONDS,
     )
-    ping_idle_connections(engine)
 
     @event.listens_for(engine, "do_connect")
     def _connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:

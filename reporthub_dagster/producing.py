@@ -5,19 +5,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
 from reporthub_dagster.connectors.base import Connector, Progress, QueryLimits
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.planning import active_config, active_source, at_query, connector_for
+from reporthub_dagster.joining import (
+    MOST_SOURCE_ROWS,
+    PreparedSource,
+    prepare_sources,
+    report_connector,
+    require_whole,
+)
+from reporthub_dagster.planning import active_config, active_source, at_query, bound_query, connector_for
 from reporthub_dagster.reporting.bound_query import BoundQuery
-from reporthub_dagster.reporting.plan import prepare_query
 from reporthub_dagster.reporting.records import DataSource, QueryResult, ReportPlan, ReportQuery
-from reporthub_dagster.storage.execution_folder import ExecutionFolder, SavedResult
-
-Guard = Callable[[Callable[[], None]], AbstractContextManager[None]]
+from reporthub_dagster.shaping import Guard, Shaped, Shaping
+from reporthub_dagster.storage.execution_folder import ExecutionFolder, SavedResult, Which
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +45,44 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class ReportRows:
-    """The finished queries of a report, in their order, all of one data source."""
+    """The finished queries of a report, in their order, of one data source or of those that they join.
+
+    Attributes:
+        shaped: What the report's script made of them, where there is one.
+    """
 
     source: DataSource
     queries: tuple[Rows, ...]
+    joined: tuple[tuple[PreparedSource, Rows], ...] = ()
+    shaped: Shaped | None = None
 
     @property
-    def results(self) -> list[QueryResult]:
-        """What is known about the rows of each query."""
-        return [rows.result for rows in self.queries]
+    def results(self) -> tuple[QueryResult, ...]:
+        """What is known about the rows that files show."""
+        return tuple(self.shaped.results) if self.shaped else tuple(rows.result for rows in self.queries)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What the connector tolerated, each once."""
-        return tuple(dict.fromkeys(warning for result in self.results for warning in result.warnings))
+        """What the connectors tolerated, each once."""
+        found = [*(rows.result for _, rows in self.joined), *self.results]
+        return tuple(dict.fromkeys(warning for result in found for warning in result.warnings))
 
     def context(self) -> dict[str, Any]:
         """What `execution_context` keeps of them; of several queries the texts stand one below the other."""
+        sources = [
+            {
+                "name": prepared.name,
+                "datasource_id": prepared.source.id,
+                "datasource_type": prepared.source.kind,
+                "final_query": rows.sql,
+                "variables_used": dict(rows.binds),
+                "rows": rows.result.row_count,
+                "query_ms": rows.result.query_ms,
+            }
+            for prepared, rows in self.joined
+        ]
         return {
+            **({"sources": sources} if sources else {}),
             "original_query": _one_text([(rows.result.name, rows.template) for rows in self.queries]),
             "final_query": _one_text([(rows.result.name, rows.sql) for rows in self.queries]),
             "variables_used": {name: value for rows in self.queries for name, value in rows.binds.items()},
@@ -73,6 +98,7 @@ class ReportRows:
                 }
                 for rows in self.queries
             ],
+            **({"script_ms": self.shaped.milliseconds} if self.shaped else {}),
         }
 
 
@@ -84,8 +110,9 @@ def read_rows(
     *,
     longest_seconds: float = math.inf,
     guard: Guard = lambda _: nullcontext(),
+    say: Callable[[str], object] = lambda _: None,
 ) -> ReportRows:
-    """Stream the rows of every query into its spool, unless an earlier attempt has.
+    """Stream the rows of every query into its spool, and run the script, unless an earlier attempt has.
 
     Rows of another query than today's are read again: a person has changed the row in between. The queries
     run one after the other; `max_rows` holds for each, `timeout_seconds` for all that run now together.
@@ -97,51 +124,99 @@ def read_rows(
         on_progress: Receives the rows so far of the query that runs.
         longest_seconds: The operator's own limit for any query.
         guard: Gets what stops the query from another thread, and holds while the query runs.
+        say: Gets what the script prints.
 
     Raises:
-        ConfigurationError: The data source or a query is wrong; none has run then.
+        ConfigurationError: The data source or a query is wrong, and none has run then; or the script is.
         TransientError, PermanentError: The server refused or failed.
         OSError: The output folder cannot be written.
     """
     source = active_source(repository, active_config(repository, plan.config_id))
     folder.create()
-    connector = connector_for(source)
-    bound = [prepare_query(plan, query, connector.dialect) for query in plan.queries]
-    limits = QueryLimits(min(plan.timeout_seconds, longest_seconds), plan.max_rows)
-    started = time.monotonic()
-    read: list[Rows] = []
-    with guard(connector.stop):
-        for position, query in enumerate(bound):
-            left = replace(limits, spent_seconds=time.monotonic() - started)
-            spooling = _Spooling(plan, plan.queries[position], query, position)
-            read.append(spooling.rows(connector, folder, left, on_progress))
-    return ReportRows(source, tuple(read))
+    sources = prepare_sources(plan, repository)
+    connector = report_connector(plan, repository, folder)
+    bound = [bound_query(plan, query, connector) for query in plan.queries]
+    reading = _Reading(plan, folder, min(plan.timeout_seconds, longest_seconds), on_progress, guard)
+    joined = [reading.source(source) for source in sources]
+    queries = tuple(reading.query(position, query, connector) for position, query in enumerate(bound))
+    rows = ReportRows(source, queries, tuple(zip(sources, joined, strict=True)))
+    if not plan.script:
+        folder.forget_shape()
+        return rows
+    params = {name: json_value(value) for name, value in plan.variables.items()}
+    return replace(rows, shaped=Shaping(plan, folder, params, guard, say).shape(rows.results))
 
 
-@dataclass(frozen=True, slots=True)
-class _Spooling:
-    """One query on its way into its spool."""
+def estimates(plan: ReportPlan, repository: Repository, seconds: float) -> list[dict[str, Any]]:
+    """What every query that a source is asked would read; none of them runs.
 
-    plan: ReportPlan
-    query: ReportQuery
-    bound: BoundQuery
-    position: int
+    Args:
+        plan: Of the report.
+        repository: For its data sources.
+        seconds: That each source has to say so.
 
-    def rows(
-        self, connector: Connector, folder: ExecutionFolder, limits: QueryLimits, on_progress: Progress
+    Returns:
+        The query's `name`, `sql`, `parameters`, and `bytes`: None where the source cannot say.
+
+    Raises:
+        ConfigurationError, TransientError: A source refuses a query, or cannot be asked.
+    """
+    asked = [(one.query, one.bound, one.connector) for one in prepare_sources(plan, repository)]
+    if not asked:
+        connector = connector_for(active_source(repository, active_config(repository, plan.config_id)))
+        asked = [(query, bound_query(plan, query, connector), connector) for query in plan.queries]
+    found = []
+    for query, bound, connector in asked:
+        with at_query(plan.config_id, query.place):
+            size = connector.estimate(bound, seconds)
+        binds = {name: json_value(value) for name, value in bound.values.items()}
+        found.append({"name": query.name, "sql": bound.text("named"), "parameters": binds, "bytes": size})
+    return found
+
+
+class _Reading:
+    """The reading of one report: what is read, is read within one time limit."""
+
+    def __init__(
+        self, plan: ReportPlan, folder: ExecutionFolder, seconds: float, on_progress: Progress, guard: Guard
+    ) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._seconds = seconds
+        self._on_progress = on_progress
+        self._guard = guard
+        self._started = time.monotonic()
+
+    def source(self, prepared: PreparedSource) -> Rows:
+        """A source that is joined, to its end."""
+        query, bound = prepared.query, prepared.bound
+        rows = self._rows(prepared.name, query, bound, prepared.connector, MOST_SOURCE_ROWS)
+        require_whole(rows.result, prepared)
+        return rows
+
+    def query(self, position: int, bound: BoundQuery, connector: Connector) -> Rows:
+        """A query of the report."""
+        return self._rows(position, self._plan.queries[position], bound, connector, self._plan.max_rows)
+
+    def _rows(
+        self, which: Which, query: ReportQuery, bound: BoundQuery, connector: Connector, max_rows: int
     ) -> Rows:
-        sql = self.bound.text("named")
-        binds = {name: json_value(value) for name, value in self.bound.values.items()}
-        saved = folder.load_result(self.position)
+        folder, sql = self._folder, bound.text("named")
+        binds = {name: json_value(value) for name, value in bound.values.items()}
+        saved = folder.load_result(which)
         if saved is not None and (saved.sql, saved.binds) == (sql, binds):
-            result = replace(saved.result, name=self.query.name)
-            return Rows(result, self.query.sql, sql, binds, reused=True)
-        folder.forget_result(self.position)
-        with at_query(self.plan.config_id, self.query.place):
-            spooled = connector.spool(self.bound, folder.spool(self.position), limits, on_progress)
-        result = replace(spooled, name=self.query.name)
-        folder.save_result(SavedResult(result, sql, binds), self.position)
-        return Rows(result, self.query.sql, sql, binds, reused=False)
+            return Rows(replace(saved.result, name=query.name), query.sql, sql, binds, reused=True)
+        # What was joined of other rows is forgotten first: this attempt may die before it joins again.
+        for stale in (which, *(range(len(self._plan.queries)) if isinstance(which, str) else ())):
+            folder.forget_result(stale)
+        spent = time.monotonic() - self._started
+        label = self._plan.execution_id
+        limits = QueryLimits(self._seconds, max_rows, spent_seconds=spent, label=label)
+        with at_query(self._plan.config_id, query.place), self._guard(connector.stop):
+            spooled = connector.spool(bound, folder.spool(which), limits, self._on_progress)
+        result = replace(spooled, name=query.name)
+        folder.save_result(SavedResult(result, sql, binds), which)
+        return Rows(result, query.sql, sql, binds, reused=False)
 
 
 def json_value(value: Any) -> Any:

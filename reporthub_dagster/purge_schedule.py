@@ -30,9 +30,11 @@ def purge_old_files(context: dg.OpExecutionContext, hub: HubDatabase) -> None:
 
 
 @dg.job(
-    description="Removes the files of executions that ended longer ago than REPORTHUB_KEEP_FILES_DAYS; their "
-    "rows stay.",
+    description="Removes the files of executions that ended longer ago than `REPORTHUB_KEEP_FILES_DAYS`; "
+    "their rows stay. `purge_files_daily` runs it every night; it needs no config. How much went is in the "
+    "metadata of the run.",
     executor_def=dg.in_process_executor,
+    tags={"reporthub/kind": "purge"},
 )
 def purge_files() -> None:
     """Retention."""
@@ -44,5 +46,5 @@ purge_files_daily = dg.ScheduleDefinition(
     target=purge_files,
     cron_schedule="17 3 * * *",
     default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Removes old files every day.",
+    description="Removes the files of executions that ended REPORTHUB_KEEP_FILES_DAYS ago.",
 )

@@ -1,7 +1,7 @@
 """The sensor that runs the reaper, and tells it what became of runs, as Dagster knows it."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,10 +9,13 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
 
+from reporthub_dagster import asset_events
 from reporthub_dagster.attempt import environment_secrets, tell
 from reporthub_dagster.db.retention import Retention
 from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
+from reporthub_dagster.mailing import destination_settings
+from reporthub_dagster.notices import tell_late
 from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Verdict
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
@@ -32,9 +35,8 @@ _INTERRUPTED = "UNEXPECTED_TERMINATION"
 
 
 @dg.sensor(
-    job_name=execute_report.name,
     name=REAPER_SENSOR,
-    description="Closes or requeues what a dead run left open.",
+    description="Closes or requeues executions that a dead run left open; asks for no runs itself.",
     minimum_interval_seconds=REAPER_SECONDS,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
@@ -49,9 +51,14 @@ def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabas
         context.log.warning(f"execution {verdict.execution_id}: {verdict.status}: {verdict.reason}")
         if verdict.status == "failed":
             tell(hub, verdict.execution_id, context.log.info)
+            asset_events.report(instance, hub, verdict.execution_id, context.log.warning)
         tell_dagster(instance, verdict)
+    tell_late(hub.hub, destination_settings(settings), now, context.log.info)
     Retention(hub.hub, timedelta(days=settings.keep_days)).forget(now)
-    message = f"{len(verdicts):,} settled"
+    counts = Counter(verdict.status for verdict in verdicts)
+    message = f"{len(verdicts):,} executions settled"
+    if counts:
+        message += ": " + ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
     Schedulers(hub.hub).ticked(settings.scheduler_name, REAPER_SENSOR, message)
     return dg.SensorResult(cursor=cursor, skip_reason=message)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reporthub_dagster.db.deliveries import Entry
+from reporthub_dagster.db.ledger_entries import Entry
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile
 from reporthub_dagster.storage.execution_folder import ExecutionFolder
@@ -16,8 +16,8 @@ from reporthub_dagster.storage.manifest import read_manifest
 class Archive:
     """What an earlier run of an execution made."""
 
-    files: list[RenderedFile]
-    results: list[QueryResult]
+    files: tuple[RenderedFile, ...]
+    results: tuple[QueryResult, ...]
 
 
 def open_archive(execution: Execution, folder: ExecutionFolder) -> Archive:
@@ -33,7 +33,7 @@ def open_archive(execution: Execution, folder: ExecutionFolder) -> Archive:
             f"nothing of execution {execution.id} can be delivered again: {error}: "
             f"reporthub run {execution.config_id}"
         ) from None
-    return Archive(list(files), [saved.result for saved in folder.load_results()])
+    return Archive(tuple(files), tuple(folder.load_results()))
 
 
 def require_missing(entries: Sequence[Entry], recipient: str) -> None:

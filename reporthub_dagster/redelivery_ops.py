@@ -6,25 +6,20 @@ from typing import Any
 
 import dagster as dg
 
-from reporthub_dagster import attempt, ops, run_metadata
-from reporthub_dagster.db.leases import LAUNCH
-from reporthub_dagster.delivering import DeliveryTask
+from reporthub_dagster import attempt, opening, ops, run_metadata
+from reporthub_dagster.delivery_task import DeliveryTask
 from reporthub_dagster.planning import plan_report, require_recipient
 from reporthub_dagster.redelivering import open_archive, require_missing
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.reporting.records import Execution, QueryResult, RenderedFile, ReportPlan
+from reporthub_dagster.reporting.records import Execution, MadeReport
 from reporthub_dagster.resources import HubDatabase, Mailer, OutputStore
-from reporthub_dagster.run_config import RedeliveryRunConfig, tags_of
+from reporthub_dagster.run_config import RETRY_TAG, RedeliveryRunConfig
 from reporthub_dagster.settings import Settings
-
-_NO_LAUNCH = {"start": "", "end": "", "parameters": {}, "deliver": "all"}
 
 
 @dg.op(
     out={
-        "plan": dg.Out(ReportPlan, is_required=False),
-        "results": dg.Out(list[QueryResult], is_required=False),
-        "files": dg.Out(list[RenderedFile], is_required=False),
+        "report": dg.Out(MadeReport, is_required=False),
         "task": dg.DynamicOut(DeliveryTask),
     }
 )
@@ -36,34 +31,30 @@ def open_redelivery(
     mailer: Mailer,
 ) -> Iterator[Any]:
     """Claim the execution and find its files; one branch per delivery. Yields nothing when it has no turn."""
+    by_person = RETRY_TAG not in context.run.tags
     with attempt.telling(context):
         execution = attempt.patiently(context, lambda: _asked_for(config, hub, mailer))
         folder = store.folder(execution.id)
-        if config.by_person and execution.status != "running":
+        if by_person and execution.status != "running":
             open_archive(execution, folder)  # what has ended is not opened again in vain
         claim = attempt.patiently(
             context,
-            lambda: attempt.claim_execution(context, hub, execution, by_person=config.by_person),
+            lambda: attempt.claim_execution(context, hub, execution, by_person=by_person),
         )
     if claim is None:
         return
     with attempt.at_work(context, hub, execution.id, claim):
-        tags = tags_of(
-            execution_id=execution.id,
-            config_id=execution.config_id,
-            schedule_id=execution.schedule_id,
-            executed_by=execution.executed_by,
-        )
-        context.instance.add_run_tags(context.run_id, tags)
+        opening.tag_run(context, opening.tags_of_execution(execution))
         archive = open_archive(execution, folder)
         plan = plan_report(
             hub.repository,
-            ops.request_of({**_NO_LAUNCH, **(execution.context.get(LAUNCH) or {})}, execution),
+            opening.first_request(execution),
             execution_id=execution.id,
             now=datetime.now(UTC),
             default_timezone=Settings.load().default_timezone,
         )
-        if config.by_person:
+        opening.tag_run(context, opening.tags_of_plan(plan))
+        if by_person:
             hub.ledger.reopen(
                 claim,
                 delivery_id=config.delivery_id or None,
@@ -72,11 +63,10 @@ def open_redelivery(
             )
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)
         _require_delivery(config, delivery_ids)
-    yield dg.Output(plan, "plan", metadata=run_metadata.of_plan(plan))
-    yield dg.Output(archive.results, "results")
-    yield dg.Output(archive.files, "files", metadata=run_metadata.of_files(archive.files))
+    report = MadeReport(plan, archive.results, archive.files)
+    yield dg.Output(report, "report", metadata=run_metadata.of_product(report))
     for delivery_id in delivery_ids if plan.deliver != "none" else ():
-        yield ops.branch_of(_task(config, delivery_id), "task")
+        yield ops.branch_of(_task(config, delivery_id, insists=by_person), "task")
 
 
 def _asked_for(config: RedeliveryRunConfig, hub: HubDatabase, mailer: Mailer) -> Execution:
@@ -112,8 +102,8 @@ def _require_delivery(config: RedeliveryRunConfig, delivery_ids: tuple[int, ...]
         )
 
 
-def _task(config: RedeliveryRunConfig, delivery_id: int) -> DeliveryTask:
+def _task(config: RedeliveryRunConfig, delivery_id: int, *, insists: bool) -> DeliveryTask:
     """Every delivery is looked at, since the outcome is about all; only who was asked for is sent to."""
     if config.delivery_id not in {0, delivery_id}:
         return DeliveryTask(delivery_id, only=())
-    return DeliveryTask(delivery_id, only=(config.recipient,) if config.recipient else None)
+    return DeliveryTask(delivery_id, (config.recipient,) if config.recipient else None, insists)

@@ -12,7 +12,10 @@ from zoneinfo import ZoneInfo
 
 from reporthub_dagster.planning import located, renderers_of, window_to_json
 from reporthub_dagster.renderers.base import Renderer, RenderRequest, Section
+from reporthub_dagster.renderers.excerpt import excerpt_of
+from reporthub_dagster.renderers.html import HtmlRenderer
 from reporthub_dagster.reporting.errors import PermanentError
+from reporthub_dagster.reporting.excerpt import Excerpt
 from reporthub_dagster.reporting.file_name import FileName, safe_file_name
 from reporthub_dagster.reporting.plan import visible_columns
 from reporthub_dagster.reporting.records import QueryResult, RenderedFile, ReportPlan
@@ -98,6 +101,28 @@ def write_files(
     files = [replace(first, warnings=(*planned.warnings, *unknown, *first.warnings)), *rest]
     write_manifest(folder, files, made_from=made_from)
     return tuple(files)
+
+
+def make_excerpt(plan: ReportPlan, folder: ExecutionFolder, rows: int) -> Excerpt:
+    """The first rows of each query for the body of a mail; only a sentence where they cannot be shown.
+
+    Raises:
+        ConfigurationError, PermanentError: As `write_files`.
+    """
+    results = folder.load_results()
+    if plan.compress is not None and plan.compress.password_env:
+        return _no_rows("the report is packed with a password")
+    if len(results) != len(plan.queries):
+        return _no_rows("they are not kept any more")
+    options = {name: value for name, value in _options(plan).items() if name in HtmlRenderer.honours}
+    sections, _ = _sections(plan, results)
+    with located("report_configs", plan.config_id):
+        return excerpt_of(RenderRequest(plan.report_name, plan.window, sections, options), rows)
+
+
+def _no_rows(why: str) -> Excerpt:
+    sentence = f"The rows are not shown here: {why}."
+    return Excerpt("", f"<p>{sentence}</p>\n", "", f"{sentence}\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from reporthub_dagster.db.deliveries import DueExecution
+from reporthub_dagster.db.retries import DueExecution
 from reporthub_dagster.jobs import redeliver_report
 from reporthub_dagster.resources import HubDatabase
-from reporthub_dagster.run_config import redelivery_config_of, tags_of
+from reporthub_dagster.run_config import RETRY_TAG, redelivery_config_of, tags_of
 from reporthub_dagster.runs import not_started
 
 RETRY_SECONDS = 15
@@ -24,11 +24,14 @@ _PATIENCE_SECONDS = 600.0
 )
 def delivery_retry_sensor(context: dg.SensorEvaluationContext, hub: HubDatabase) -> dg.SensorResult:
     """One tick."""
-    due = hub.ledger.due(MOST_RETRIES)
+    due = hub.retries.due(MOST_RETRIES)
     under_way = not_started(context.instance, [one.execution_id for one in due])
     requests = [request_of(one) for one in due if one.execution_id not in under_way]
-    skip = None if requests else "no retry is due"
-    return dg.SensorResult(run_requests=requests, skip_reason=skip)
+    message = f"{len(due):,} executions have a retry due; {len(requests):,} runs asked for"
+    if under_way:
+        message += f"; {len(under_way):,} have one that has not started"
+    context.log.info(message)
+    return dg.SensorResult(run_requests=requests, skip_reason=None if requests else message)
 
 
 def request_of(due: DueExecution) -> dg.RunRequest:
@@ -36,11 +39,14 @@ def request_of(due: DueExecution) -> dg.RunRequest:
     asked = int(due.late_seconds // _PATIENCE_SECONDS)
     return dg.RunRequest(
         run_key=f"{due.execution_id}:retry-{due.token}-{asked}",
-        run_config=redelivery_config_of({"execution_id": due.execution_id, "by_person": False}),
-        tags=tags_of(
-            execution_id=due.execution_id,
-            config_id=due.config_id,
-            schedule_id=due.schedule_id,
-            executed_by=due.executed_by,
-        ),
+        run_config=redelivery_config_of({"execution_id": due.execution_id}),
+        tags={
+            RETRY_TAG: "due",
+            **tags_of(
+                execution_id=due.execution_id,
+                config_id=due.config_id,
+                schedule_id=due.schedule_id,
+                executed_by=due.executed_by,
+            ),
+        },
     )

@@ -7,9 +7,19 @@ import dagster as dg
 from pydantic import Field
 
 EXECUTION_TAG = "reporthub/execution_id"
+DATASOURCE_TAG = "reporthub/datasource_id"
+REPORT_TAG = "reporthub/report"
+"""The name of the report, for people who look at a list of runs."""
+RETRY_TAG = "reporthub/retry"
+"""Of a run that nobody asked for: only retries that are due, as `delivery_retry_sensor` starts it."""
 PRIORITY_TAG = "dagster/priority"
 BACKFILL_PRIORITY = "-10"
 """In Dagster's queue a window of the past comes after what is due."""
+_TEST_RUN = (
+    "or `me`: a test run, in which every e-mail delivery goes to the address in `executed_by` and to nobody "
+    "else, marked as a test. In place of `me` addresses may stand, separated by commas."
+)
+_EXECUTED_BY = "Who asks, kept in `report_executions`: a name, or your e-mail address for `deliver: me`."
 
 
 def run_config_of(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -23,21 +33,28 @@ def redelivery_config_of(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def tags_of(
-    *, execution_id: str, config_id: int, schedule_id: int | None, executed_by: str
+    *,
+    config_id: int,
+    executed_by: str,
+    execution_id: str | None = None,
+    schedule_id: int | None = None,
+    datasource_id: int | None = None,
 ) -> dict[str, str]:
     """What a run can be found by."""
     tags = {
         EXECUTION_TAG: execution_id,
-        "reporthub/config_id": str(config_id),
+        "reporthub/config_id": config_id,
+        "reporthub/schedule_id": schedule_id,
+        DATASOURCE_TAG: datasource_id,
         "reporthub/executed_by": executed_by,
     }
-    return tags if schedule_id is None else {**tags, "reporthub/schedule_id": str(schedule_id)}
+    return {name: str(value) for name, value in tags.items() if value is not None}
 
 
 class ReportRunConfig(dg.Config):
     """One report run. Fill in `config_id`; everything else has a default."""
 
-    config_id: int = Field(default=0, ge=0, description="Which report: `report_configs.id`.")
+    config_id: int = Field(default=0, description="Which report: `report_configs.id`.")
     execution_id: str = Field(
         default="",
         description="A queued row of `report_executions` to execute, instead of `config_id`; asking twice "
@@ -45,7 +62,6 @@ class ReportRunConfig(dg.Config):
     )
     schedule_id: int = Field(
         default=0,
-        ge=0,
         description="`report_schedules.id` whose time zone, cron and `last_run_at` give the window. "
         "0: none, the window is the last day.",
     )
@@ -60,24 +76,20 @@ class ReportRunConfig(dg.Config):
     )
     deliver: str = Field(
         default="all",
-        description="`all`, `none` (only make the file), or your own address for a test run: every e-mail "
-        "delivery goes there and to nobody else, marked as a test. Several are separated by commas.",
+        description=f"`all`, `none` (only make the file), {_TEST_RUN}",
     )
-    executed_by: str = Field(default="dagster", description="Who asked; kept in `report_executions`.")
+    executed_by: str = Field(default="dagster", description=_EXECUTED_BY)
 
 
 class RedeliveryRunConfig(dg.Config):
     """One redelivery. Fill in `execution_id`; everything else has a default."""
 
     execution_id: str = Field(description="Which execution: `report_executions.id`.")
-    delivery_id: int = Field(default=0, ge=0, description="Only this row of `report_deliveries`. 0: all.")
+    delivery_id: int = Field(default=0, description="Only this row of `report_deliveries`. 0: all.")
     recipient: str = Field(default="", description="Only this recipient. Empty: all.")
     include_unknown: bool = Field(
         default=False,
         description="Send also to those who may have it already: the answer to an earlier message was lost.",
-    )
-    by_person: bool = Field(
-        default=True, description="False: only retries that are due, as `delivery_retry_sensor` asks for."
     )
 
 
@@ -86,19 +98,18 @@ class PartitionRunConfig(dg.Config):
 
     deliver: str = Field(
         default="none",
-        description="`none` (only make the file), `all`, or the addresses that alone shall get it, your own "
-        "for example, separated by commas.",
+        description=f"`none` (only make the file), `all`, {_TEST_RUN}",
     )
     parameters: dict[str, Any | None] = Field(
         default={}, description="Values for the query's `{{variables}}` and `:names`, before all others."
     )
-    executed_by: str = Field(default="backfill", description="Who asked; kept in `report_executions`.")
+    executed_by: str = Field(default="backfill", description=_EXECUTED_BY)
 
 
 class BackfillConfig(dg.Config):
     """A backfill of a report's slots: one execution for each, run as soon as there is room."""
 
-    config_id: int = Field(ge=1, description="Which report: `report_configs.id`.")
+    config_id: int = Field(description="Which report: `report_configs.id`.")
     start: str = Field(
         description="Slots from here on, for example `2025-01-01` or `2025-01-01 08:00`, in the schedule's "
         "zone."
@@ -106,7 +117,6 @@ class BackfillConfig(dg.Config):
     end: str = Field(default="", description="Slots before this moment; as `start`. Empty: now.")
     schedule_id: int = Field(
         default=0,
-        ge=0,
         description="`report_schedules.id` whose cron cuts the windows. 0: the report's only active one; "
         "without any, days.",
     )
@@ -114,9 +124,10 @@ class BackfillConfig(dg.Config):
         default=False, description="Leave out slots whose report was made, or is being made."
     )
     deliver: str = Field(
-        default="none", description="`none` (only make the files), `all`, or addresses separated by commas."
+        default="none",
+        description=f"`none` (only make the files), `all`, {_TEST_RUN}",
     )
     parameters: dict[str, Any | None] = Field(
         default={}, description="Values for the query's `{{variables}}` and `:names`, before all others."
     )
-    executed_by: str = Field(default="backfill", description="Who asked; kept in `report_executions`.")
+    executed_by: str = Field(default="backfill", description=_EXECUTED_BY)

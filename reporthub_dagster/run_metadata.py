@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import dagster as dg
 
 from reporthub_dagster.backfilling import BackfillPlan
-from reporthub_dagster.delivering import DeliveryOutcome
-from reporthub_dagster.producing import ReportRows, Rows
+from reporthub_dagster.delivery_outcome import DeliveryOutcome
 from reporthub_dagster.reporting.records import (
+    Execution,
+    MadeReport,
     QueryResult,
     RenderedFile,
     ReportPlan,
     TimeWindow,
     total_rows,
 )
-from reporthub_dagster.storage.spool import Spool
+from reporthub_dagster.settings import Settings
+
+if TYPE_CHECKING:
+    from reporthub_dagster.producing import ReportRows, Rows
 
 PREVIEW_ROWS = 20
 _CELL_LIMIT = 200
@@ -59,6 +65,11 @@ def lines_of_rows(report: ReportRows) -> Iterator[str]:
         origin = "an earlier attempt had read them" if rows.reused else f"{rows.result.query_ms:,} ms"
         place = f"{rows.result.name}: " if rows.result.name else ""
         yield f"{place}{rows.result.row_count:,} rows from {report.source.name} ({origin})"
+    if report.shaped:
+        origin = (
+            "an earlier attempt had run it" if report.shaped.reused else f"{report.shaped.milliseconds:,} ms"
+        )
+        yield f"The script: {sum(result.row_count for result in report.results):,} rows ({origin})"
 
 
 def of_files(files: Sequence[RenderedFile]) -> Metadata:
@@ -73,20 +84,38 @@ def of_files(files: Sequence[RenderedFile]) -> Metadata:
                 "truncated": file.truncated,
                 "size_bytes": file.size,
                 "sha256": file.sha256,
-                "path": str(file.path),
             }
         )
         for file in files
     ]
+    several = len(files) > 1
     return {
-        "file": dg.MetadataValue.path(str(first.path)),
+        **{_key("file", file.name if several else ""): _place(file.path) for file in files},
         "name": ", ".join(file.name for file in files),
         "size_bytes": sum(file.size for file in files),
         "sha256": first.sha256,
         "dagster/row_count": total_rows(files),
-        "files": dg.MetadataValue.table(records, schema=_FILE_SCHEMA),
+        **({"files": dg.MetadataValue.table(records, schema=_FILE_SCHEMA)} if several else {}),
         **of_warnings(warning for file in files for warning in file.warnings),
     }
+
+
+def of_product(report: MadeReport) -> Metadata:
+    """What a report has become: what Dagster's catalog keeps and plots."""
+    return {
+        **of_files(report.files),
+        **of_plan(report.plan),
+        **({} if report.seconds is None else {"seconds": report.seconds}),
+        "query_seconds": sum(result.query_ms for result in report.results) / 1000,
+        "truncated": any(result.truncated for result in report.results),
+    }
+
+
+def of_execution(execution: Execution) -> Metadata:
+    """The execution, and the last run that worked on it."""
+    run_id = execution.context.get("dagster_run_id")
+    link = {"run": dg.MetadataValue.dagster_run(run_id)} if run_id else {}
+    return {"execution": execution.id, **link}
 
 
 def of_deliveries(outcomes: Sequence[DeliveryOutcome]) -> Metadata:
@@ -124,9 +153,10 @@ def window_text(window: TimeWindow) -> str:
     return f"[{start}, {end}) {window.timezone}"
 
 
-def sql_markdown(sql: str, binds: Mapping[str, Any]) -> str:
+def sql_markdown(sql: str, binds: Mapping[str, Any], title: str = "") -> str:
     """The SQL with `:names`, and a table of what they are bound to."""
-    lines = ["```sql", sql, "```"]
+    lines = [f"**{title}**", ""] if title else []
+    lines += ["```sql", sql, "```"]
     if binds:
         lines += ["", "| bind | value |", "|---|---|"]
         lines += [f"| `:{name}` | `{_cell(value)}` |" for name, value in binds.items()]
@@ -135,6 +165,8 @@ def sql_markdown(sql: str, binds: Mapping[str, Any]) -> str:
 
 def preview(result: QueryResult) -> dg.TableMetadataValue:
     """The first rows, every value short enough to look at."""
+    from reporthub_dagster.storage.spool import Spool  # noqa: PLC0415 - Arrow loads slowly
+
     names = [column.name for column in result.columns]
     table = Spool.open(result.spool).head(PREVIEW_ROWS)
     values = [[_cell(value) for value in column.to_pylist()] for column in table.columns]
@@ -151,7 +183,6 @@ _FILE_SCHEMA = dg.TableSchema(
         dg.TableColumn("truncated", "bool"),
         dg.TableColumn("size_bytes", "int"),
         dg.TableColumn("sha256"),
-        dg.TableColumn("path"),
     ]
 )
 _RECEIPT_SCHEMA = dg.TableSchema(
@@ -159,9 +190,17 @@ _RECEIPT_SCHEMA = dg.TableSchema(
 )
 
 
+def _place(path: Path) -> dg.PathMetadataValue | dg.UrlMetadataValue:
+    """Where people find a file: below REPORTHUB_FILES_URL, else on the machine that made it."""
+    settings = Settings.load()
+    if settings.files_url and path.is_relative_to(settings.output_folder):
+        below = quote(path.relative_to(settings.output_folder).as_posix())
+        return dg.MetadataValue.url(f"{settings.files_url.rstrip('/')}/{below}")
+    return dg.MetadataValue.path(str(path))
+
+
 def _sql_of(rows: Rows) -> str:
-    heading = f"**{rows.result.name}**\n\n" if rows.result.name else ""
-    return heading + sql_markdown(rows.sql, rows.binds)
+    return sql_markdown(rows.sql, rows.binds, rows.result.name)
 
 
 def _columns_of(result: QueryResult) -> dg.MarkdownMetadataValue:

@@ -50,11 +50,12 @@ def _request(launch: Launch) -> dg.RunRequest:
         config_id=launch.config_id,
         schedule_id=launch.schedule_id,
         executed_by=launch.executed_by,
+        datasource_id=launch.datasource_id,
     )
     if launch.is_backfill:
         tags[PRIORITY_TAG] = BACKFILL_PRIORITY
     return dg.RunRequest(
         run_key=launch.run_key,
         run_config=run_config_of({"execution_id": launch.execution_id}),
-        tags={**tags, "reporthub/datasource_id": str(launch.datasource_id)},
+        tags=tags,
     )

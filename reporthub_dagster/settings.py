@@ -15,7 +15,9 @@ from sqlalchemy import URL
 
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.network.egress import Mode as EgressMode
+from reporthub_dagster.reporting.breaker_policy import BreakerPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.redaction import revealed
 from reporthub_dagster.reporting.schedule_policy import (
     MOST_GRACE_MINUTES,
     MOST_JITTER_SECONDS,
@@ -56,6 +58,9 @@ class Settings(BaseModel):
     output_path: Path | None = Field(None, alias="REPORT_OUTPUT_PATH")
     default_timezone: str = Field("UTC", alias=DEFAULT_TIMEZONE)
     query_timeout_seconds: int | None = Field(None, alias="QUERY_TIMEOUT_SECONDS", ge=1)
+    script_timeout_seconds: int = Field(300, alias="SCRIPT_TIMEOUT", ge=1, le=86_400)
+    script_memory_mb: int = Field(2048, alias="REPORTHUB_SCRIPT_MEMORY_MB", ge=64, le=1_000_000)
+    script_runner: str = Field("", alias="REPORTHUB_SCRIPT_RUNNER")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", alias="LOG_LEVEL")
     smtp_host: str | None = Field(None, alias="SMTP_HOST")
     smtp_port: int = Field(587, alias="SMTP_PORT", ge=1, le=65535)
@@ -69,11 +74,19 @@ class Settings(BaseModel):
     mail_limit_mb: float = Field(20.0, alias="REPORTHUB_MAIL_LIMIT_MB", gt=0, le=150)
     egress: EgressMode = Field("default", alias="REPORTHUB_EGRESS")
     egress_allow: str = Field("", alias="REPORTHUB_EGRESS_ALLOW")
+    file_roots: str = Field("", alias="REPORTHUB_FILE_ROOTS")
+    fetch_limit_mb: int = Field(2_000, alias="REPORTHUB_FETCH_LIMIT_MB", ge=1, le=1_000_000)
+    fetch_timeout_seconds: float = Field(30.0, alias="API_FETCH_TIMEOUT", gt=0, le=3600)
+    engine_memory_mb: int = Field(512, alias="REPORTHUB_ENGINE_MEMORY_MB", ge=64, le=1_000_000)
     broker_url: SecretStr | None = Field(None, alias="REPORTHUB_BROKER_URL")
     sftp_unknown_hosts: Literal["pin", "refuse"] = Field("pin", alias="REPORTHUB_SFTP_UNKNOWN_HOSTS")
+    breaker_failures: int = Field(3, alias="REPORTHUB_BREAKER_FAILURES", ge=0, le=1000)
+    breaker_pause_seconds: float = Field(30.0, alias="REPORTHUB_BREAKER_PAUSE_SECONDS", ge=1, le=3600)
+    breaker_hours: float = Field(24.0, alias="REPORTHUB_BREAKER_HOURS", gt=0, le=24 * 30)
     crash_retries: int = Field(1, alias="REPORTHUB_CRASH_RETRIES", ge=0, le=100)
     operator_email: str | None = Field(None, alias="REPORTHUB_OPERATOR_EMAIL")
     ui_url: str | None = Field(None, alias="REPORTHUB_UI_URL")
+    files_url: str | None = Field(None, alias="REPORTHUB_FILES_URL", pattern="^https?://")
     keep_files_days: int = Field(400, alias="REPORTHUB_KEEP_FILES_DAYS", ge=0, le=36_500)
     strict: bool = Field(False, alias="REPORTHUB_STRICT")
     check_interval_seconds: int = Field(10, alias=CHECK_INTERVAL, ge=1, le=3600)
@@ -82,6 +95,7 @@ class Settings(BaseModel):
         alias="REPORTHUB_SCHEDULER_NAME",
         max_length=_NAME_LIMIT,
     )
+    executed_by: str = Field("", alias="REPORTHUB_EXECUTED_BY")
     late_minutes: int = Field(30, alias="REPORTHUB_LATE_MINUTES", ge=1, le=7 * 24 * 60)
     keep_days: int = Field(400, alias="REPORTHUB_KEEP_DAYS", ge=7, le=36_500)
     catch_up: CatchUp = Field("latest", alias="REPORTHUB_CATCH_UP")
@@ -90,7 +104,7 @@ class Settings(BaseModel):
     )
     overlap: Overlap = Field("queue", alias="REPORTHUB_OVERLAP")
     jitter_seconds: int = Field(0, alias="REPORTHUB_JITTER_SECONDS", ge=0, le=MOST_JITTER_SECONDS)
-    backfill_days: int = Field(400, alias=BACKFILL_DAYS, ge=1, le=4_000)
+    backfill_days: int = Field(400, alias=BACKFILL_DAYS, ge=1, le=10_000)
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -137,7 +151,7 @@ class Settings(BaseModel):
         return URL.create(
             "mysql+pymysql",
             username=self.db_user,
-            password=self.db_password.get_secret_value() if self.db_password else None,
+            password=revealed(self.db_password),
             host=self.db_host,
             port=self.db_port,
             database=self.db_name,
@@ -174,6 +188,15 @@ class Settings(BaseModel):
         return EgressPolicy.parse(self.egress, self.egress_allow)
 
     @property
+    def breaker_policy(self) -> BreakerPolicy:
+        """When a server of deliveries counts as away."""
+        return BreakerPolicy(
+            failures=self.breaker_failures,
+            pause_seconds=self.breaker_pause_seconds,
+            most_hours=self.breaker_hours,
+        )
+
+    @property
     def sensor_interval_seconds(self) -> int:
         """Seconds between two ticks of the scheduler."""
         return max(self.check_interval_seconds, _LEAST_INTERVAL_SECONDS)
@@ -193,11 +216,11 @@ def secret_of(variable: str, environment: Mapping[str, str] = os.environ) -> str
     """A secret that a row names by the environment variable that holds it.
 
     Raises:
-        ConfigurationError: It is not set, or it is one of ReportHub's own settings.
+        ConfigurationError: It is not set, or it is a setting of ReportHub's or Dagster's own.
     """
-    if variable in {field.alias for field in Settings.model_fields.values()}:
+    if variable.startswith("DAGSTER_") or variable in {f.alias for f in Settings.model_fields.values()}:
         raise ConfigurationError(
-            "this variable is a setting of ReportHub",
+            "this variable is a setting of ReportHub or Dagster",
             value=variable,
             valid="give it one of its own",
         )

@@ -10,9 +10,11 @@ from typing import Any
 
 import click
 
+from reporthub_dagster.db.circuits import Away, Circuits
 from reporthub_dagster.db.schedulers import LastTick, Schedulers
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.watch import LateExecution, LateSchedule, Watch
+from reporthub_dagster.reporting.breaker_policy import BreakerPolicy
 
 SCHEDULE_SENSOR = "report_schedule_sensor"
 REAPER_SENSOR = "execution_reaper_sensor"
@@ -52,11 +54,13 @@ def status_document(hub: Hub, limits: Limits) -> Document:
     before = now - limits.late
     ticks = Schedulers(hub).last_ticks()
     executions, schedules = watch.late_executions(before), watch.late_schedules(before)
+    away = Circuits(hub, BreakerPolicy()).away()
     problems = [
         *_silence(ticks, SCHEDULE_SENSOR, now, limits),
         *_silence(ticks, REAPER_SENSOR, now, limits),
         *(_late_schedule_text(late, now) for late in schedules),
         *(_late_execution_text(late, now) for late in executions),
+        *(f"{server}; executions that wait for it: {server.waiting:,}" for server in away if server.waiting),
     ]
     return {
         "ok": not problems,
@@ -71,6 +75,7 @@ def status_document(hub: Hub, limits: Limits) -> Document:
         ],
         "retries_due": watch.retries_due(),
         "leases_lost": watch.leases_lost(),
+        "servers_away": [_away_server(server) for server in away],
     }
 
 
@@ -83,6 +88,8 @@ def print_status(document: Mapping[str, Any]) -> None:
     slots = document["slots_last_24_h"]
     click.echo("slots of the last 24 h: " + ", ".join(f"{count:,} {word}" for word, count in slots.items()))
     click.echo(f"retries due: {document['retries_due']:,}; leases lost: {document['leases_lost']:,}")
+    for server in document["servers_away"]:
+        click.echo(f"away: {server['server']} since {server['since']}, next try at {server['next_try_at']}")
     problems = document["problems"]
     for problem in problems[:_SHOWN]:
         click.echo(f"problem: {problem}")
@@ -136,6 +143,17 @@ def _late_execution(late: LateExecution, now: datetime) -> Document:
         "status": late.status,
         "wanted_at": late.wanted_at.isoformat(),
         "minutes": _minutes(now - late.wanted_at),
+    }
+
+
+def _away_server(server: Away) -> Document:
+    return {
+        "server": server.server,
+        "since": server.since.isoformat(),
+        "failures": server.failures,
+        "next_try_at": server.probe_at.isoformat(),
+        "waiting": server.waiting,
+        "problem": server.problem,
     }
 
 

@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 
 from reporthub_dagster.checking import CONNECT_SECONDS
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.destinations.base import DestinationSettings, Parcel
+from reporthub_dagster.destinations.base import Parcel
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.planning import connector_for, destination_for, located
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
 from reporthub_dagster.reporting.file_name import moment_variables
@@ -90,7 +91,7 @@ class Trial:
 
 
 def try_data_source(repository: Repository, row: int) -> Trial:
-    """Connect, authenticate, run a trivial query."""
+    """Resolve the host, connect, authenticate, run a trivial query, look at what the account may write."""
     trial = Trial(f"report_datasources {row}")
     source = trial.run(
         "read the row", lambda: repository.data_source(row), lambda found: _told(found.name, found.is_active)
@@ -98,12 +99,19 @@ def try_data_source(repository: Repository, row: int) -> Trial:
     if source is None:
         return trial
 
-    def connect() -> str:
+    def asked(question: Callable[[], str]) -> str:
         with located("report_datasources", row):
-            return connector_for(source).check(CONNECT_SECONDS)
+            return question()
 
-    trial.run("prepare", lambda: connector_for(source), lambda found: _warnings(found.warnings))
-    trial.run("connect", connect, str)
+    connector = trial.run("prepare", lambda: connector_for(source), lambda found: _warnings(found.warnings))
+    if connector is not None:
+        trial.run("resolve", lambda: asked(connector.resolve), str)
+        trial.run(
+            "connect",
+            lambda: asked(lambda: connector.check(CONNECT_SECONDS)),
+            lambda product: _answered(product, connector.answer_ms),
+        )
+        trial.run("rights", lambda: asked(lambda: connector.writes(CONNECT_SECONDS)), _rights)
     return trial
 
 
@@ -173,6 +181,20 @@ def _to_one(delivery: Delivery, to: str) -> Delivery:
 
 def _told(name: str, active: bool) -> str:
     return name if active else f"{name} (not active)"
+
+
+def _answered(product: str, milliseconds: float | None) -> str:
+    return product if milliseconds is None else f"{product}; a trivial query took {milliseconds:.1f} ms"
+
+
+def _rights(writes: str) -> str:
+    if not writes:
+        return "nothing is known that the account could write"
+    return f"warning: the account may write ({_shortened(writes)}); give the source one that may only read"
+
+
+def _shortened(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
 def _warnings(warnings: tuple[str, ...]) -> str:

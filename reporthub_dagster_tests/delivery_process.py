@@ -1,16 +1,15 @@
-"""A process that delivers and dies at a chosen moment: `python -m … HOME MOMENT RECIPIENT`."""
+"""A process that delivers and dies at a chosen moment."""
 
 from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from reporthub_dagster.db.deliveries import DeliveryLedger
+from reporthub_dagster_tests import forked
 from reporthub_dagster_tests.prepared import Prepared
 
 MOMENTS = ("before", "begun", "sent", "answered")
@@ -19,8 +18,7 @@ MOMENTS = ("before", "begun", "sent", "answered")
 
 def run_and_die(home: Path, moment: str, recipient: str) -> int:
     """Deliver until that moment; the exit status."""
-    command = [sys.executable, "-m", "reporthub_dagster_tests.delivery_process", str(home), moment, recipient]
-    return subprocess.run(command, check=False, timeout=120).returncode
+    return forked.ended(forked.start(_deliver, home, moment, recipient, log=home / "delivery.log"))
 
 
 def _dying(method: Callable[..., Any], victim: str, *, before: bool) -> Callable[..., Any]:
@@ -36,14 +34,9 @@ def _dying(method: Callable[..., Any], victim: str, *, before: bool) -> Callable
     return call
 
 
-def main() -> None:
+def _deliver(home: Path, moment: str, victim: str) -> None:
     """Deliver, with the ledger made deadly."""
-    home, moment, victim = sys.argv[1:]
     name = "begin" if moment in {"before", "begun"} else "answer"
     deadly = _dying(getattr(DeliveryLedger, name), victim, before=moment in {"before", "sent"})
     setattr(DeliveryLedger, name, deadly)
-    Prepared(Path(home)).deliver()
-
-
-if __name__ == "__main__":
-    main()
+    Prepared(home).deliver()

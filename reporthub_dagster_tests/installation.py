@@ -18,6 +18,7 @@ from sqlalchemy import create_engine
 from reporthub_dagster.instance import redelivery_job, report_job
 from reporthub_dagster.run_config import redelivery_config_of
 from reporthub_dagster_tests.go_api import GoApi
+from reporthub_dagster_tests.local_instance import local_instance
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase
 from reporthub_dagster_tests.servers.smtp import MailServer
 
@@ -86,6 +87,13 @@ class World:
         with dg.execute_job(dg.reconstructable(report_job), self.instance, run_config, **options) as result:
             return result
 
+    def retry_from_failure(self, run_id: str) -> Any:
+        """What the UI does with a run that failed: the steps that failed and those after them."""
+        run = self.instance.get_run_by_id(run_id)
+        assert run is not None
+        options = dg.ReexecutionOptions.from_failure(run_id, self.instance)
+        return self.execute(dict(run.run_config), reexecution_options=options)
+
     def redeliver(self, run_config: Mapping[str, Any], **options: Any) -> Any:
         """Run `redeliver_report` with a whole run config; the result is closed."""
         whole = {**run_config, "loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -147,7 +155,7 @@ def world(
             monkeypatch.setenv(name, value)
     create_tables()
     go = GoApi(url)
-    with dg.DagsterInstance.local_temp(str(tmp_path / "dagster")) as instance:
+    with local_instance(tmp_path / "dagster") as instance:
         kind = "sqlite" if request.param == "sqlite" else "mysql"
         world = World(tmp_path, source_url, kind, go, smtp_server, instance)
         insert_rows(world)

@@ -7,13 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from reporthub_dagster.db.circuits import Circuits
+from reporthub_dagster.db.claims import Claim
 from reporthub_dagster.db.deliveries import DeliveryLedger
 from reporthub_dagster.db.delivery_logs import DeliveryLogs
-from reporthub_dagster.db.executions import Claim, Executions
+from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.delivering import Deliverer, DeliveryOutcome, DeliveryTask
+from reporthub_dagster.delivering import Deliverer
+from reporthub_dagster.delivery_outcome import DeliveryOutcome
+from reporthub_dagster.delivery_task import DeliveryTask
 from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import read_rows
@@ -36,6 +40,7 @@ class Prepared:
         self.executions = Executions(self.hub)
         self.ledger = DeliveryLedger(self.hub)
         self.logs = DeliveryLogs(self.hub)
+        self.circuits = Circuits(self.hub, settings.breaker_policy)
         self.settings = destination_settings(settings)
         self.executions.add("e", config_id=1, schedule_id=None, executed_by="x", at=NOW)
         holder = Leases(self.hub).holder("e")
@@ -61,8 +66,10 @@ class Prepared:
     def deliverer(self, claim: Claim, say: Callable[[str], object] = lambda _: None) -> Deliverer:
         """Who sends under a claim."""
         return Deliverer(
+            excerpt=None,
             repository=self.repository,
             ledger=self.ledger,
+            circuits=self.circuits,
             logs=self.logs,
             claim=claim,
             plan=self.plan,

@@ -1,16 +1,14 @@
-"""A run in a process of its own, for tests that kill, pause or stop it: `python -m … '{"config": …}'`.
+"""A run in a process of its own, for tests that kill, pause or stop it.
 
 It beats fast, and halts where the test asks for it until the test opens the gate.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -20,12 +18,14 @@ from dagster._utils.interrupts import capture_interrupts
 
 from reporthub_dagster.db import leases
 from reporthub_dagster.instance import report_job
+from reporthub_dagster_tests import forked
+from reporthub_dagster_tests.local_instance import local_instance
 
 BEAT_SECONDS = 0.1
 LEASE_SECONDS = 3.0
 PLACES = {
-    "plan": ("reporthub_dagster.ops.plan_report", 1),
-    "render": ("reporthub_dagster.ops.write_files", 1),
+    "plan": ("reporthub_dagster.opening.plan_report", 1),
+    "render": ("reporthub_dagster.rendering.write_files", 1),
     "between": ("reporthub_dagster.attempt.held_claim", 2),
     "mid-render": ("reporthub_dagster.renderers.base.Section.slices", 1),
     "second file": ("reporthub_dagster.renderers.json.JsonRenderer.write", 1),
@@ -39,12 +39,9 @@ PLACES = {
 `mid-render`: a file has begun and has no rows; `second file`: the first one is whole; `manifest`: all are."""
 
 
-def start(home: Path, *, halt: str = "", **config: Any) -> subprocess.Popen[bytes]:
+def start(home: Path, *, halt: str = "", **config: Any) -> BaseProcess:
     """Start a run on the Dagster instance of a test installation; the environment says the rest."""
-    said = {"home": str(home), "halt": halt, "config": config}
-    command = [sys.executable, "-m", "reporthub_dagster_tests.run_process", json.dumps(said)]
-    with (home / "run.log").open("ab") as log:
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+    return forked.start(_run, home, halt, config, log=home / "run.log")
 
 
 def halted(home: Path) -> bool:
@@ -70,24 +67,18 @@ def _halting(function: Callable[..., Any], home: Path, at_call: int) -> Callable
     return halt
 
 
-def main() -> None:
+def _run(home: Path, place: str, config: dict[str, Any]) -> None:
     """Run the job as a run worker does: signals count between the steps, too."""
-    said = json.loads(sys.argv[1])
-    home = Path(said["home"])
     leases.BEAT_SECONDS, leases.LEASE_SECONDS = BEAT_SECONDS, LEASE_SECONDS
-    if said["halt"]:
-        path, at_call = PLACES[said["halt"]]
+    if place:
+        path, at_call = PLACES[place]
         owner, _, name = path.rpartition(".")
-        place = resolve_name(owner)
-        setattr(place, name, _halting(getattr(place, name), home, at_call))
-    run_config = {"ops": {"compute_time_range": {"config": said["config"]}}}
+        module = resolve_name(owner)
+        setattr(module, name, _halting(getattr(module, name), home, at_call))
+    run_config = {"ops": {"compute_time_range": {"config": config}}}
     with (
         capture_interrupts(),
-        dg.DagsterInstance.local_temp(str(home / "dagster")) as instance,
+        local_instance(home / "dagster") as instance,
         dg.execute_job(dg.reconstructable(report_job), instance, run_config),
     ):
         pass
-
-
-if __name__ == "__main__":
-    main()

@@ -189,6 +189,17 @@ def test_preview_shows_sql_window_columns_and_rows_and_nothing_else(world: World
 
 
 @on_sqlite
+def test_a_dry_preview_shows_the_sql_and_asks_for_no_rows(world: World) -> None:
+    found = document(reporthub("preview", "1", "--dry-run", "--json"))
+    (query,) = found["queries"]
+    assert "M-77" in query["parameters"].values()
+    assert query["bytes"] is None
+    text = reporthub("preview", "1", "--dry-run").stdout
+    assert text.rstrip().endswith("its source does not say what it reads")
+    assert "trx_id  " not in text
+
+
+@on_sqlite
 def test_executions_lists_the_latest(world: World) -> None:
     reporthub("init")
     reporthub("run", "1", "--deliver", "none")
@@ -403,3 +414,28 @@ def test_check_finds_what_would_stop_a_report(world: World, parameters: Any, wor
     (text,) = [finding["text"] for finding in document(result)["findings"]]
     assert text.startswith("report_configs 1, column")
     assert words in text
+
+
+@on_sqlite
+def test_preview_shows_the_rows_before_and_after_the_script(world: World) -> None:
+    script = "print('seen', len(data))\nresult = data.groupby('status').size().rename('orders')"
+    world.go.execute("UPDATE report_configs SET parameters = :p", p=json.dumps({"script": script}))
+    result = reporthub("preview", "1", "--limit", "2", "--json")
+    found = json.loads(result.stdout)
+    assert (len(found["rows"]), found["more_rows"]) == (2, True)
+    (after,) = found["after_script"]
+    assert [column["name"] for column in after["columns"]] == ["status", "orders"]
+    assert (len(after["rows"]), after["more_rows"]) == (2, True), "of all rows, not of those that are shown"
+    assert "seen 7" in result.stderr
+    text = reporthub("preview", "1").stdout
+    assert text.index("merchant_id") < text.index("after the script") < text.index("orders")
+
+
+@on_sqlite
+def test_check_reads_a_script_and_does_not_run_it(world: World) -> None:
+    parameters = json.dumps({"script": "print('ran')\nresult = data["})
+    world.go.execute("UPDATE report_configs SET parameters = :p", p=parameters)
+    result = reporthub("check", "--json")
+    (finding,) = document(result)["findings"]
+    assert finding["text"].startswith("report_configs 1, column parameters.script: line 2: SyntaxError")
+    assert "ran" not in result.stdout + result.stderr

@@ -1,17 +1,22 @@
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from reporthub_dagster.db.circuits import Admission
+from reporthub_dagster.db.claims import Claim, LostClaimError
 from reporthub_dagster.db.deliveries import DeliveryLedger
-from reporthub_dagster.db.executions import Claim, LostClaimError
-from reporthub_dagster.delivering import DeliveryTask
+from reporthub_dagster.delivery_task import DeliveryTask
+from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, TransientError
 from reporthub_dagster.reporting.records import DeliveryReceipt
+from reporthub_dagster.settings import Settings
 from reporthub_dagster_tests.installation import World
-from reporthub_dagster_tests.prepared import NOW, Prepared
+from reporthub_dagster_tests.prepared import NOW, Prepared, mail_to
 from reporthub_dagster_tests.servers.smtp import DROP
 
 pytestmark = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
@@ -203,3 +208,111 @@ def test_the_templates_of_a_delivery_know_the_report(world: World) -> None:
     message = world.mail.mails[0].message
     assert message["Subject"].startswith(f"Sales 3 {Path(attempt.files[0].path).name} ")
     assert message.get_body(("plain",)).get_content().split() == ["e", "csv"]  # type: ignore[union-attr]
+
+
+def away(attempt: Prepared, server: str, failures: int = 3) -> None:
+    """A mail server that did not answer lately."""
+    for _ in range(failures):
+        attempt.circuits.failed(Admission(server), "no answer")
+
+
+def mail_server(world: World) -> str:
+    return f"smtp://{world.mail.host}:{world.mail.port}"
+
+
+def test_a_server_that_does_not_answer_is_tried_by_few_and_then_by_nobody(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setenv("SMTP_PORT", str(silent.getsockname()[1]))
+        attempt = Prepared(world.home)
+        settings = replace(attempt.settings, timeout_seconds=0.3)
+        deliverer = replace(attempt.deliverer(attempt.claim), settings=settings)
+        outcomes = []
+        for _ in range(5):
+            attempt.ledger.reopen(attempt.claim, delivery_id=None, recipient=None, include_unknown=False)
+            outcomes.append(deliverer.deliver(DeliveryTask(1)))
+        silent.settimeout(0)
+        greeted = 0
+        with suppress(BlockingIOError):
+            while True:
+                silent.accept()[0].close()
+                greeted += 1
+    entries = attempt.ledger.entries("e", 1).values()
+    attempt.hub.close()
+    assert greeted == 6, "three attempts, each with a second try after a moment; none for the last two"
+    assert [outcome.failure() for outcome in outcomes] == [None] * 5
+    assert {(entry.state, entry.attempts) for entry in entries} == {("retry", 0)}
+
+
+def test_who_is_put_off_is_told_so_counts_no_attempt_and_goes_first_as_a_probe(world: World) -> None:
+    world.go.execute("UPDATE report_deliveries SET max_retry = 0")
+    attempt = Prepared(world.home)
+    away(attempt, mail_server(world))
+    said: list[str] = []
+    outcome = attempt.deliverer(attempt.claim, said.append).deliver(DeliveryTask(1))
+    assert world.mail.mails == []
+    assert outcome.waiting == {"ana@finance.test", "budi@finance.test"}
+    assert outcome.failure() is None
+    (log,) = world.go.rows("SELECT * FROM report_delivery_logs")
+    assert (log["status"], log["recipient_count"], log["success_count"]) == ("retry", 2, 0)
+    assert f"not tried: {mail_server(world)} has been away since" in log["error_message"]
+    assert "2 recipients are put off: not tried" in said[0]
+    world.go.execute("UPDATE reporthub_circuits SET probe_at = '2025-01-01 00:00:00'")
+    world.go.execute("UPDATE reporthub_deliveries SET next_attempt_at = '2025-01-01 00:00:00'")
+    attempt.deliverer(attempt.claim, said.append).deliver(DeliveryTask(1))
+    entries = attempt.ledger.entries("e", 1).values()
+    attempt.hub.close()
+    assert {(entry.state, entry.attempts) for entry in entries} == {("sent", 1)}
+    assert len(world.mail.mails) == 2
+    assert f"{mail_server(world)} answers again" in "".join(said)
+    assert world.go.rows("SELECT * FROM reporthub_circuits") == []
+
+
+def test_a_recipient_whose_row_is_wrong_proves_nothing_of_the_server(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SMTP_PORT", "1")
+    mail_to(world, ["not an address", "ana@finance.test", "nor@this one"])
+    attempt = Prepared(world.home)
+    away(attempt, f"smtp://{world.mail.host}:1")
+    attempt.deliverer(attempt.claim).deliver(DeliveryTask(1, insists=True))
+    (found,) = attempt.circuits.away()
+    attempt.hub.close()
+    assert found.failures == 4
+    assert world.ledger() == {
+        "not an address": "refused",
+        "ana@finance.test": "retry",
+        "nor@this one": "refused",
+    }
+
+
+def test_a_row_that_names_another_server_lets_nobody_wait_for_the_old_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = world.mail.port
+    monkeypatch.setenv("SMTP_PORT", "1")
+    attempt = Prepared(world.home)
+    away(attempt, f"smtp://{world.mail.host}:1")
+    attempt.deliverer(attempt.claim).deliver(DeliveryTask(1))
+    world.go.execute(
+        "UPDATE reporthub_deliveries SET next_attempt_at = '2025-01-01 00:00:00' WHERE recipient LIKE 'ana%'"
+    )
+    assert attempt.circuits.away()[0].waiting == 1
+    monkeypatch.setenv("SMTP_PORT", str(port))
+    mended = replace(attempt.deliverer(attempt.claim), settings=destination_settings(Settings.load()))
+    assert mended.deliver(DeliveryTask(1)).waiting == {"budi@finance.test"}
+    assert attempt.circuits.away()[0].waiting == 0
+    assert mended.deliver(DeliveryTask(1)).failure() is None
+    attempt.hub.close()
+    assert set(world.ledger().values()) == {"sent"}
+
+
+def test_who_tries_a_report_is_not_put_off(world: World) -> None:
+    attempt = Prepared(world.home)
+    away(attempt, mail_server(world))
+    trial = replace(attempt.deliverer(attempt.claim), plan=replace(attempt.plan, deliver=("me@x.test",)))
+    assert trial.deliver(DeliveryTask(1)).failure() is None
+    assert attempt.circuits.away() == []
+    attempt.hub.close()
+    assert [mail.recipient for mail in world.mail.mails] == ["me@x.test"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ OURS = {name: service for name, service in SERVICES.items() if service["image"] 
 
 
 def test_there_is_everything_that_production_needs() -> None:
-    assert set(SERVICES) == {"mysql", "rabbitmq", "code-server", "webserver", "daemon", "worker"}
+    assert set(SERVICES) == {"mysql", "rabbitmq", "init", "code-server", "webserver", "daemon", "worker"}
     assert SERVICES["worker"]["deploy"]["replicas"] == 2
 
 
@@ -42,10 +41,22 @@ def test_every_variable_is_a_setting_and_every_one_that_the_instance_reads_is_gi
         assert set(service["environment"]) <= known | read
 
 
-def test_the_example_names_what_a_person_fills_in() -> None:
+def test_the_examples_name_what_a_person_fills_in() -> None:
     asked = set(re.findall(r"(?<!\$)\$\{(\w+)", (DEPLOY / "compose.yaml").read_text(encoding="utf-8")))
-    example = (DEPLOY / "example.env").read_text(encoding="utf-8")
-    assert set(re.findall(r"^(\w+)=", example, re.MULTILINE)) == asked
+    assert names_in("example.env") == asked
+    assert names_in("reporthub.example.env") <= {field.alias for field in Settings.model_fields.values()}
+    assert {service["env_file"] for service in OURS.values()} == {"reporthub.env"}
+
+
+def names_in(file: str) -> set[str]:
+    """The variables of an example."""
+    return set(re.findall(r"^(\w+)=", (DEPLOY / file).read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_nothing_starts_before_the_tables_are_there() -> None:
+    assert SERVICES["init"]["command"] == ["reporthub", "init"]
+    for name in set(OURS) - {"init"}:
+        assert SERVICES[name]["depends_on"]["init"] == {"condition": "service_completed_successfully"}
 
 
 def test_a_worker_has_longer_to_end_than_its_reports() -> None:
@@ -78,13 +89,10 @@ def test_what_the_image_copies_is_there_and_not_ignored() -> None:
     assert [path for path in copied if not (ROOT / path).exists()] == []
 
 
-def test_the_image_is_made_from_the_lock_file_with_the_same_uv_and_runs_as_nobody_special() -> None:
+def test_the_image_has_every_kind_from_the_lock_file_by_the_same_uv_and_runs_as_nobody_special() -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     version = re.search(r"uv==([\d.]+)", makefile)
     assert version is not None
     assert f"uv=={version[1]}" in DOCKERFILE
-    assert DOCKERFILE.count("uv sync --frozen") == 2
-    extras = set(re.findall(r"--extra (\w+)", DOCKERFILE))
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert extras <= set(project["optional-dependencies"])
+    assert DOCKERFILE.count("uv sync --frozen --no-default-groups --all-extras") == 2
     assert "\nUSER reporthub\n" in DOCKERFILE

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from reporthub_dagster.cli import main
+from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.settings import Settings
 
 ROOT = Path(__file__).parents[1]
@@ -64,3 +65,8 @@ def test_every_make_target_that_a_document_names_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
     named = re.findall(r"^make ([a-z]+)", "\n".join(spans(document)), re.MULTILINE)
     assert [target for target in named if target not in targets] == []
+
+
+def test_the_document_of_connectors_says_of_every_kind_what_it_was_tested_against() -> None:
+    text = (ROOT / "docs" / "connectors.md").read_text(encoding="utf-8")
+    assert [kind for kind in CONNECTORS.kinds() if f"\n| `{kind}` |" not in text] == []

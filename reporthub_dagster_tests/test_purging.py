@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from reporthub_dagster.cli import main
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.uses import Use, Uses
-from reporthub_dagster.definitions import defs
+from reporthub_dagster.definitions import wiring
 from reporthub_dagster.purging import Fate, Purge, parse_age
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.settings import Settings
@@ -211,7 +211,7 @@ def test_the_daily_job_goes_by_the_setting(
 ) -> None:
     monkeypatch.setenv("REPORTHUB_KEEP_FILES_DAYS", days)
     folder = add(installed, output, "completed", OLD)
-    assert defs.resolve_job_def("purge_files").execute_in_process().success
+    assert wiring().resolve_job_def("purge_files").execute_in_process().success
     assert folder.exists() is not is_gone
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.settings import Settings
+from reporthub_dagster.settings import Settings, secret_of
 
 
 def test_with_nothing_set_everything_is_local() -> None:
@@ -68,3 +68,11 @@ def test_the_scheduler_ticks_no_faster_than_dagster_can() -> None:
 def test_the_policy_of_reports_that_say_nothing_comes_from_the_environment() -> None:
     policy = Settings.load({"REPORTHUB_CATCH_UP": "all", "REPORTHUB_JITTER_SECONDS": "30"}).schedule_policy
     assert (policy.catch_up, policy.overlap, policy.jitter_seconds) == ("all", "queue", 30)
+
+
+@pytest.mark.parametrize("name", ["REPORTHUB_DATABASE_URL", "SMTP_PASSWORD", "DAGSTER_MYSQL_URL"])
+def test_a_row_cannot_name_the_passwords_of_the_installation(name: str) -> None:
+    assert secret_of("PARTNER_API_KEY", {"PARTNER_API_KEY": "k"}) == "k"
+    with pytest.raises(ConfigurationError, match="setting of ReportHub or Dagster") as raised:
+        secret_of(name, {name: "canary-7731"})
+    assert "canary" not in str(raised.value)

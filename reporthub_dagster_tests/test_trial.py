@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from reporthub_dagster.cli import main
-from reporthub_dagster.definitions import defs
+from reporthub_dagster.definitions import wiring
 from reporthub_dagster_tests.installation import World
 from reporthub_dagster_tests.servers.process import free_port
 
@@ -29,7 +29,8 @@ def reporthub(*arguments: str) -> Result:
 
 def job(name: str, config: dict[str, Any], instance: dg.DagsterInstance) -> dg.ExecuteInProcessResult:
     op = f"try_one_{name.removeprefix('test_')}"
-    return defs.resolve_job_def(name).execute_in_process(
+    job = wiring().resolve_job_def(name)
+    return job.execute_in_process(
         {
             "ops": {op: {"config": config}},
             "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
@@ -91,6 +92,7 @@ def test_a_data_source_is_tried(world: World) -> None:
     result = reporthub("test-datasource", "1")
     assert result.exit_code == 0, result.output
     assert "SQLite" in result.stdout
+    assert "warning: the account may write (the file " in result.stdout
     world.go.execute("UPDATE report_datasources SET connection_url = 'sqlite:////nowhere/x.db' WHERE id = 1")
     broken = reporthub("test-datasource", "1", "--json")
     assert broken.exit_code == 2
@@ -104,7 +106,10 @@ def test_the_jobs_show_their_steps(world: World) -> None:
         (event,) = [e for e in result.all_events if e.is_successful_output]
         steps = event.step_output_data.metadata["steps"]
         assert isinstance(steps, dg.TableMetadataValue)
-        assert [record.data["step"] for record in steps.records] == ["read the row", "prepare", "connect"]
+        tried = ["read the row", "prepare", "connect"]
+        if name == "test_datasource":
+            tried = ["read the row", "prepare", "resolve", "connect", "rights"]
+        assert [record.data["step"] for record in steps.records] == tried
     assert nothing_was_done(world)
 
 

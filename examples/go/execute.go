@@ -35,7 +35,8 @@ type Request struct {
 	Start, End string
 	// Parameters are values for the query's variables.
 	Parameters map[string]any
-	// Deliver is "all", "none", or addresses separated by commas; empty means all.
+	// Deliver is "all", "none", or for a test run "me", who is ExecutedBy, or addresses separated by commas;
+	// empty means all.
 	Deliver string
 }
 

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable
 from functools import wraps
+from getpass import getuser
 from typing import Any, NoReturn, ParamSpec
 
 import click
@@ -58,6 +59,20 @@ def of_a_report(command: Callable[..., NoReturn]) -> Callable[..., NoReturn]:
 
 
 as_json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+
+
+DELIVER_HELP = "all, none, me (a test run, by e-mail to you alone), or addresses in place of me."
+executed_by_option = click.option(
+    "--executed-by",
+    default="",
+    show_default="REPORTHUB_EXECUTED_BY, else your user",
+    help="Who asks; an e-mail address to --deliver me.",
+)
+
+
+def asker(settings: Settings, executed_by: str) -> str:
+    """Who asks: as the command says, or the environment, or the operating system."""
+    return executed_by or settings.executed_by or getuser()
 
 
 def open_hub(settings: Settings) -> Hub:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.util import find_spec
 
 import click
@@ -34,16 +35,27 @@ from reporthub_dagster.timetable import Timetable, print_schedule
 @click.command()
 @errors_in_one_line
 def init() -> int:
-    """Create what is absent: tables, output folder, the embedded Dagster instance."""
-    from reporthub_dagster.instance import write_embedded_instance  # noqa: PLC0415 - Dagster loads slowly
+    """Create what is absent: tables, output folder, Dagster's instance and its tables."""
+    from reporthub_dagster.instance import prepare_instance  # noqa: PLC0415 - Dagster loads slowly
 
     settings = Settings.load()
     created = open_hub(settings).create_missing_tables()
     click.echo(f"tables: {', '.join(created) if created else 'all there'}")
     settings.output_folder.mkdir(parents=True, exist_ok=True)
     click.echo(f"output folder: {settings.output_folder}")
-    written = write_embedded_instance(settings)
-    click.echo(f"embedded Dagster instance: {settings.dagster_home}{'' if written else ' (was there)'}")
+    click.echo(prepare_instance(settings))
+    return DONE
+
+
+@click.command("script-runner")
+@click.option("--listen", required=True, metavar="ADDRESS", help="unix:/path or tcp:host:port.")
+@click.option("--container-is-wall", is_flag=True, help="Run also where the kernel has no bars.")
+@errors_in_one_line
+def script_runner(listen: str, container_is_wall: bool) -> int:
+    """Run scripts for REPORTHUB_SCRIPT_RUNNER, in a container that has nothing else."""
+    from reporthub_dagster.sandbox import runner  # noqa: PLC0415 - only this command needs it
+
+    runner.serve(listen, is_wall=container_is_wall, say=partial(click.echo, err=True))
     return DONE
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from getpass import getuser
 from uuid import uuid4
 
 import click
@@ -10,9 +9,12 @@ import click
 from reporthub_dagster import backfill_status
 from reporthub_dagster.backfilling import BackfillRequest, plan_backfill, queue_backfill
 from reporthub_dagster.commands.common import (
+    DELIVER_HELP,
     DONE,
     as_json_option,
+    asker,
     errors_in_one_line,
+    executed_by_option,
     open_hub,
     parameters_of,
     print_json,
@@ -30,8 +32,8 @@ from reporthub_dagster.settings import Settings
 @click.option("--schedule-id", type=click.IntRange(min=1), help="Whose cron cuts the windows.")
 @click.option("--only", type=click.Choice(["missing"]), help="Leave out what was made or is being made.")
 @click.option("--param", "params", multiple=True, metavar="KEY=VALUE", help="A template variable.")
-@click.option("--deliver", default="none", show_default=True, help="all, none, or addresses.")
-@click.option("--executed-by", default=getuser, show_default="you", help="Who asked.")
+@click.option("--deliver", default="none", show_default=True, help=DELIVER_HELP)
+@executed_by_option
 @click.option("--dry-run", is_flag=True, help="Show the windows and queue nothing.")
 @as_json_option
 @errors_in_one_line
@@ -59,7 +61,7 @@ def backfill(
         deliver=deliver,
         parameters=parameters_of(params),
         only_missing=only == "missing",
-        executed_by=executed_by,
+        executed_by=asker(settings, executed_by),
     )
     now = hub.now()
     plan = plan_backfill(hub, request, now=now, default_timezone=settings.default_timezone)

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime
-from getpass import getuser
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import click
 
 from reporthub_dagster import output
+from reporthub_dagster.checking import CONNECT_SECONDS
 from reporthub_dagster.commands.common import (
+    DELIVER_HELP,
     DONE,
     FAILED,
     FIX,
     as_json_option,
+    asker,
     errors_in_one_line,
+    executed_by_option,
     of_a_report,
     open_hub,
     parameters_of,
@@ -27,7 +31,7 @@ from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.planning import ReportRequest, plan_report
-from reporthub_dagster.producing import read_rows
+from reporthub_dagster.producing import estimates, read_rows
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import Execution
 from reporthub_dagster.settings import Settings
@@ -36,8 +40,8 @@ from reporthub_dagster.storage.execution_folder import ExecutionFolder
 
 @click.command()
 @of_a_report
-@click.option("--deliver", default="all", help="all, none, or your own address: a test run.")
-@click.option("--executed-by", default=getuser, show_default="you", help="Who asked.")
+@click.option("--deliver", default="all", show_default=True, help=DELIVER_HELP)
+@executed_by_option
 @as_json_option
 @errors_in_one_line
 def run(
@@ -65,7 +69,7 @@ def run(
             "end": end,
             "parameters": parameters_of(params),
             "deliver": deliver,
-            "executed_by": executed_by,
+            "executed_by": asker(settings, executed_by),
         }
     )
     execution = Executions(hub).find(finished.run_id)
@@ -121,6 +125,7 @@ def _print_outcome(hub: Hub, execution: Execution, *, as_json: bool) -> int:
 @click.command()
 @of_a_report
 @click.option("--limit", default=20, type=click.IntRange(1, 1000), help="Rows to show.")
+@click.option("--dry-run", is_flag=True, help="Run nothing: say what it would read, where the source can.")
 @as_json_option
 @errors_in_one_line
 def preview(
@@ -130,6 +135,7 @@ def preview(
     end: str,
     params: tuple[str, ...],
     limit: int,
+    dry_run: bool,
     as_json: bool,
 ) -> int:
     """Show a report's SQL with its parameters, its window, columns and first rows; delivers nothing."""
@@ -145,9 +151,18 @@ def preview(
         now=datetime.now(UTC),
         default_timezone=settings.default_timezone,
     )
+    if dry_run:
+        found = estimates(plan, repository, CONNECT_SECONDS)
+        if as_json:
+            print_json({"config_id": plan.config_id, "queries": found})
+        else:
+            output.print_estimates(found)
+        return DONE
     with TemporaryDirectory(prefix="reporthub-preview-") as folder:
-        short = replace(plan, max_rows=min(limit, plan.max_rows))
-        rows = read_rows(short, repository, ExecutionFolder(Path(folder)), lambda _: None)
+        # A script sees all rows: what it makes of the first few would not be what the report shows.
+        short = plan if plan.script else replace(plan, max_rows=min(limit, plan.max_rows))
+        say = partial(click.echo, err=True)
+        rows = read_rows(short, repository, ExecutionFolder(Path(folder)), lambda _: None, say=say)
         if as_json:
             print_json(output.preview_document(plan, rows, limit))
         else:

@@ -183,7 +183,7 @@ def batch_of(columns: Sequence[TextColumn], cells: Sequence[pa.Array], lost: lis
     """
     arrays, wider = [], {}
     for position, (column, raw) in enumerate(zip(columns, cells, strict=True)):
-        prepared = raw if column.raw else _utf8(raw, column.field.name)
+        prepared = raw if column.raw else utf8_of(raw, column.field.name)
         try:
             array, lost_here = column.convert(prepared)
         except pa.ArrowInvalid:
@@ -196,7 +196,12 @@ def batch_of(columns: Sequence[TextColumn], cells: Sequence[pa.Array], lost: lis
     return pa.record_batch(arrays, schema=pa.schema([column.field for column in columns]))
 
 
-def _utf8(raw: pa.Array, name: str) -> pa.Array:
+def utf8_of(raw: pa.Array, name: str) -> pa.Array:
+    """A binary column as text.
+
+    Raises:
+        PermanentError: It is not valid UTF-8.
+    """
     try:
         return pc.cast(raw, pa.utf8())
     except pa.ArrowInvalid:
@@ -208,7 +213,8 @@ def _utf8(raw: pa.Array, name: str) -> pa.Array:
 
 
 def _cast_column(field: pa.Field, fallback: pa.Field) -> TextColumn:
-    return TextColumn(field, lambda values: (pc.cast(values, field.type), 0), fallback)
+    """Numbers: Arrow reads them from bytes, and what is not ASCII is none."""
+    return TextColumn(field, lambda values: (pc.cast(values, field.type), 0), fallback, raw=True)
 
 
 def _temporal_column(field: pa.Field) -> TextColumn:

@@ -11,6 +11,8 @@ from typing import ClassVar
 
 import pyarrow as pa
 
+from reporthub_dagster.connectors.endpoints import Endpoint, resolved
+from reporthub_dagster.connectors.source_settings import SourceSettings
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import DataSource, QueryResult
@@ -27,14 +29,18 @@ class QueryLimits:
     Attributes:
         timeout_seconds: On the server from the start of the statement, and on our side to the last row.
         max_rows: Rows that the spool holds at the most.
-        batch_rows: Rows in memory at once.
+        batch_rows: Rows in memory at once; so few that their columns are found in a core's cache.
         spent_seconds: How much of the time an earlier reading of the same query has used up.
+        scratch: Folder for what does not fit into memory and is gone afterwards; None: the system's own.
+        label: Whose query it is, for the server's list of queries: the execution's id; empty for none.
     """
 
     timeout_seconds: float
     max_rows: int
-    batch_rows: int = 10_000
+    batch_rows: int = 5_000
     spent_seconds: float = 0.0
+    scratch: Path | None = None
+    label: str = ""
 
     @property
     def remaining_seconds(self) -> float:
@@ -98,6 +104,7 @@ class Connector(ABC):
 
     Args:
         source: Its row. The constructor reads no network; it checks the row.
+        settings: What the environment says; by default, what holds where nothing is set.
 
     Raises:
         ConfigurationError: The URL or an option of the row is not usable; names the column.
@@ -106,11 +113,35 @@ class Connector(ABC):
     kind: ClassVar[str]
     """The word of `report_datasources.db_type`."""
     dialect: ClassVar[str]
-    """sqlglot's name of its SQL: how a template is read and a condition is put in."""
+    """sqlglot's name of its SQL, or `documents`: how a template is read and a condition is put in."""
 
-    def __init__(self, source: DataSource) -> None:
+    default_query: ClassVar[str] = ""
+    """What an empty `report_query` means; empty where it means nothing."""
+    answer_ms: float | None
+    """How long the trivial query of the last `check` took; None before it, and where none is asked."""
+
+    def __init__(self, source: DataSource, settings: SourceSettings | None = None) -> None:
         self.source = source
+        self.settings = settings or SourceSettings()
         self.warnings: tuple[str, ...] = ()
+        self.answer_ms: float | None = None
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """The machines that it connects to, in its order; none for what is on this machine.
+
+        Raises:
+            ConfigurationError, TransientError: They cannot be known.
+        """
+        return ()
+
+    def resolve(self) -> str:
+        """Find the addresses of its machines, and what the egress policy says to them; nothing connects.
+
+        Raises:
+            ConfigurationError: There is no such host, or it may not be reached.
+            TransientError: Nobody can say now where it is.
+        """
+        return resolved(self.endpoints(), self.settings.egress, self.source.id)
 
     @abstractmethod
     def open(
@@ -137,6 +168,28 @@ class Connector(ABC):
             ConfigurationError, TransientError: As `open`.
         """
 
+    def writes(self, timeout_seconds: float) -> str:
+        """What the account may write, in the server's words; empty where it can only read or cannot say.
+
+        A report never writes; but a role that cannot is the real boundary of a data source.
+
+        Raises:
+            ConfigurationError, TransientError: As `open`.
+        """
+        del timeout_seconds
+        return ""
+
+    def estimate(self, query: BoundQuery, timeout_seconds: float) -> int | None:
+        """Bytes that a query would read, by the source's own word and without running it.
+
+        None where the source cannot say, or charges nothing for it.
+
+        Raises:
+            ConfigurationError, TransientError: As `open`.
+        """
+        del query, timeout_seconds
+        return None
+
     def stop(self) -> None:  # noqa: B027 - as above
         """Stop the query that runs, from another thread than the one that waits for it; never raises."""
 
@@ -151,11 +204,13 @@ class Connector(ABC):
             ConfigurationError, TransientError, PermanentError: As `open` and `ResultStream.batches`.
             OSError: `target` cannot be written.
         """
-        started = time.monotonic()
+        begun = time.monotonic()
+        started = begun - limits.spent_seconds
         wider: dict[int, pa.Field] = {}
         while True:
             check_deadline(started, limits)
-            left = replace(limits, spent_seconds=time.monotonic() - started)
+            spent = time.monotonic() - started
+            left = replace(limits, spent_seconds=spent, scratch=limits.scratch or target.parent)
             stream = self.open(query, left, wider)
             try:
                 rows, truncated = _write(stream, target, limits, started, on_progress)
@@ -175,7 +230,7 @@ class Connector(ABC):
                 columns=columns_of(stream.schema),
                 row_count=rows,
                 truncated=truncated,
-                query_ms=round((time.monotonic() - started) * 1000),
+                query_ms=round((time.monotonic() - begun) * 1000),
                 warnings=(*self.warnings, *stream.warnings),
             )
 

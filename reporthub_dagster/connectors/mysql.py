@@ -12,10 +12,11 @@ from pydantic import Field
 from pymysql.converters import encoders
 
 from reporthub_dagster.connectors.base import QueryLimits, timed_out
+from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.mysql_errors import explain
 from reporthub_dagster.connectors.mysql_stream import MySQLStream
 from reporthub_dagster.connectors.mysql_wire import ServerSilent, ask, is_mariadb
-from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions
+from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions, writing_grants
 from reporthub_dagster.reporting.errors import ReportHubError
 
 _ABORT_SECONDS = 5.0
@@ -98,9 +99,12 @@ class MySQLConnector(SQLConnector[MySQLOptions]):
     kind = "mysql"
     dialect = "mysql"
     schemes = frozenset({"mysql", "mariadb"})
-    drivername = "mysql+pymysql"
     options_model = MySQLOptions
     driver_errors: ClassVar = (pymysql.err.Error, OSError)
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """See `Connector.endpoints`."""
+        return () if self._options.unix_socket else super().endpoints()
 
     def connect(self, limits: QueryLimits) -> MySQLStream:
         """See `SQLConnector.connect`."""
@@ -149,7 +153,13 @@ class MySQLConnector(SQLConnector[MySQLOptions]):
 
     def version(self, limits: QueryLimits) -> str:
         """See `SQLConnector.version`."""
-        with closing(self.connection(limits.remaining_seconds)) as connection:
+        with closing(self.connection(limits.remaining_seconds)) as connection, self.timing():
             _, text = ask(connection, "SELECT 1, VERSION()")
         version = text.decode()
         return f"MariaDB {version.partition('-MariaDB')[0]}" if is_mariadb(version) else f"MySQL {version}"
+
+    def grants(self, limits: QueryLimits) -> str:
+        """See `SQLConnector.grants`."""
+        with closing(self.connection(limits.remaining_seconds)) as connection, connection.cursor() as cursor:
+            cursor.execute("SHOW GRANTS")
+            return writing_grants(row[0].decode() for row in cursor.fetchall())

@@ -11,15 +11,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from reporthub_dagster.connectors.mysql_packets import Block, Places
+from reporthub_dagster.connectors.cell_bytes import Mask, Places, gathered
+from reporthub_dagster.connectors.mysql_packets import Block
 
 _NULL = 0xFB
 _LENGTH_BYTES = {0xFC: 2, 0xFD: 3, 0xFE: 8}
 _TOO_LONG = 2**31
 """No packet is as long as that: the server's own limit is half of it."""
-
-_Offsets = npt.NDArray[np.int32]
-_Mask = npt.NDArray[np.bool_]
 
 
 class MalformedRowError(ValueError):
@@ -35,21 +33,16 @@ def cells_of(block: Block, columns: int) -> list[pa.Array]:
     if not len(block.ends):
         return empty_cells(columns)
     places = block.starts
-    found: list[tuple[_Offsets, _Mask | None]] = []
+    found: list[tuple[Places, Places, Mask | None]] = []
     for _ in range(columns):
-        begin, end, nulls = _cells_at(block.data, places)
-        # Begin and end by turns: every other value of this array is a cell, those between are gaps.
-        bounds = np.empty(2 * len(places), np.int32)
-        bounds[0::2], bounds[1::2] = begin, end
-        found.append((bounds, nulls))
-        places = end
+        cells = _cells_at(block.data, places)
+        found.append(cells)
+        places = cells[1]
     # Lengths are never negative, so this also says that no cell lies outside of its row.
     if not np.array_equal(places, block.ends):
         raise MalformedRowError
     memory = pa.py_buffer(block.data)
-    every_other = np.arange(0, 2 * len(places), 2, dtype=np.int32)
-    cells = pa.Array.from_buffers(pa.int32(), len(places), [None, pa.py_buffer(every_other)])
-    return [_gathered(memory, bounds, nulls, cells) for bounds, nulls in found]
+    return [gathered(memory, *cells) for cells in found]
 
 
 def empty_cells(columns: int) -> list[pa.Array]:
@@ -57,7 +50,7 @@ def empty_cells(columns: int) -> list[pa.Array]:
     return [pa.array([], pa.binary())] * columns
 
 
-def _cells_at(data: npt.NDArray[np.uint8], places: Places) -> tuple[Places, Places, _Mask | None]:
+def _cells_at(data: npt.NDArray[np.uint8], places: Places) -> tuple[Places, Places, Mask | None]:
     """Where the cells begin and end whose lengths stand at `places`, and which of them are NULL."""
     first = data.take(places, mode="clip")
     begin = places + 1
@@ -81,12 +74,3 @@ def _number(data: npt.NDArray[np.uint8], places: Places, width: int) -> Places:
     padded[:, :width] = digits
     numbers: Places = np.minimum(padded.view("<u8")[:, 0], _TOO_LONG).astype(np.int64)
     return numbers
-
-
-def _gathered(memory: pa.Buffer, bounds: _Offsets, nulls: _Mask | None, cells: pa.Array) -> pa.Array:
-    spans = pa.Array.from_buffers(pa.binary(), len(bounds) - 1, [None, pa.py_buffer(bounds), memory])
-    taken = spans.take(cells)
-    if nulls is None:
-        return taken
-    valid = pa.py_buffer(np.packbits(~nulls, bitorder="little"))
-    return pa.Array.from_buffers(taken.type, len(taken), [valid, *taken.buffers()[1:]])

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
-import ssl
 from typing import Any
 
 from reporthub_dagster.connectors.base import QueryLimits, refused, timed_out
+from reporthub_dagster.connectors.connection_errors import row_at_fault
 from reporthub_dagster.connectors.sql import SQLConnector
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
 
@@ -45,20 +44,8 @@ def explain(connector: SQLConnector[Any], error: Exception, limits: QueryLimits)
 
 
 def _unreachable(connector: SQLConnector[Any], cause: Exception, words: str) -> ReportHubError:
-    if isinstance(cause, socket.gaierror) and cause.errno != socket.EAI_AGAIN:
-        return connector.misconfigured(f"unknown host: {words}", valid="correct the host name")
-    if isinstance(cause, ssl.SSLError):
-        return connector.misconfigured(
-            f"no trusted TLS connection: {words}",
-            column="connection_config",
-            valid="correct ssl_ca, ssl_cert and ssl_key, or set ssl_check_hostname to false when the "
-            "certificate names another host",
-        )
-    if isinstance(cause, (FileNotFoundError, PermissionError)):
-        return connector.misconfigured(
-            f"a file cannot be read: {words}", column="connection_config", valid="correct its path"
-        )
-    return TransientError(f"the database server cannot be reached: {words}")
+    at_fault = row_at_fault(connector, cause, words)
+    return at_fault or TransientError(f"the database server cannot be reached: {words}")
 
 
 def _refused(connector: SQLConnector[Any], number: int, words: str) -> ReportHubError:

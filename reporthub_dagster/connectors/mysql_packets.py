@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import struct
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from io import BufferedReader
+from io import DEFAULT_BUFFER_SIZE, BufferedReader
 
 import numpy as np
 import numpy.typing as npt
 
+from reporthub_dagster.connectors.cell_bytes import Places
+
 BLOCK_BYTES = 4 * 1024 * 1024
 """Bytes of one block; a wider packet is a block of its own."""
 
-_CHUNK_BYTES = 64 * 1024
+_CHUNK_BYTES = max(64 * 1024, DEFAULT_BUFFER_SIZE)
+"""Bytes that one reading asks the stream for: no fewer than its own buffer may hold."""
+_PATIENCE = 0.002
+"""Seconds to wait for more before packets are looked for in what is here: a server sends 16 KiB at a time."""
+_SCAN_BYTES = 32 * 1024
+"""From here on a look at all bytes at once takes less than a step from packet to packet."""
 _HEADER_BYTES = 4
 _WHOLE_FRAME = 0xFFFFFF
 _EOF, _ERROR = 0xFE, 0xFF
 _LONGEST_EOF = 8
 
-Places = npt.NDArray[np.int64]
 _header = struct.Struct("<I").unpack_from
 
 
@@ -62,17 +69,57 @@ def _ends_result(first: int, length: int) -> bool:
     return first == _ERROR or (first == _EOF and length <= _LONGEST_EOF)
 
 
+def _ends_at_a_glance(data: npt.NDArray[np.uint8], at: int, filled: int, most: int) -> Places:
+    """Where packets end that begin at `at` and follow each other, as far as one look at all bytes shows it.
+
+    A byte of zero may be the highest of a length below 64 KiB. It is one where such a packet leads to another
+    of the next number; and what is found is true where each of them begins at the end of the one before.
+    """
+    if filled - at < _SCAN_BYTES:
+        return np.empty(0, np.int64)
+    here = data[at:filled]
+    begin = np.flatnonzero(here[2:] == 0)
+    end = begin + _HEADER_BYTES + here[begin] + (here[begin + 1].astype(np.int64) << 8)
+    known = end + _HEADER_BYTES <= len(here)
+    begin, end = begin[known], end[known]
+    follows = (here[end + 2] == 0) & (here[end + 3] == here[begin + 3] + np.uint8(1))
+    begin, end = begin[follows], end[follows]
+    # Where bytes of a value look like a packet, none leads there.
+    led_to = np.zeros(len(here), np.bool_)
+    led_to[0] = led_to[end] = True
+    begin, end = begin[led_to[begin]], end[led_to[begin]]
+    apart = np.flatnonzero(begin[1:] != end[:-1])
+    whole = 0 if not len(begin) or begin[0] else min(int(apart[0]) + 1 if len(apart) else len(end), most)
+    begin, end = begin[:whole], end[:whole]
+    short = np.flatnonzero(end - begin <= _HEADER_BYTES + _LONGEST_EOF)
+    last = short[here[begin[short] + _HEADER_BYTES] == _EOF]
+    ends: Places = end[: int(last[0]) + 1 if len(last) else whole] + at
+    return ends
+
+
 class PacketReader:
     """Reads the packets of one result.
 
     Args:
         stream: The connection's, at the first packet after the columns.
         block_bytes: Memory to read into; less than 16 MiB.
+        read_ahead: Puts into memory what comes past the stream, until nothing more has come for so many
+            seconds; returns how many bytes.
     """
 
-    def __init__(self, stream: BufferedReader, block_bytes: int = BLOCK_BYTES) -> None:
+    def __init__(
+        self,
+        stream: BufferedReader,
+        block_bytes: int = BLOCK_BYTES,
+        read_ahead: Callable[[memoryview, float], int] = lambda *_: 0,
+    ) -> None:
         self._stream = stream
-        self._buffer = bytearray(block_bytes)
+        self._read_ahead = read_ahead
+        self._expected = 0
+        self._buffered = True
+        self._size = block_bytes
+        # Where fewer bytes have come than a header has, it is read all the same, and found to be beyond them.
+        self._buffer = bytearray(block_bytes + _HEADER_BYTES)
         self._view = memoryview(self._buffer)
         self._data = np.frombuffer(self._buffer, np.uint8)
         self._at = 0
@@ -86,23 +133,34 @@ class PacketReader:
         """
         self._make_room()
         until = time.monotonic() + seconds
-        ends: list[int] = []
+        ends = np.empty(0, np.int64)
         while True:
-            self._find(ends, rows)
-            if len(ends) == rows or (ends and (self._is_last(ends) or time.monotonic() > until)):
+            self._take_what_came()
+            ends = np.concatenate([ends, self._find(rows - len(ends))])
+            if len(ends) == rows or (len(ends) and (self._is_last(ends) or time.monotonic() > until)):
                 return self._block(ends)
-            if self._filled == len(self._buffer):
-                return self._block(ends) if ends else self._wide()
-            self._fill()
+            if self._filled == self._size:
+                return self._block(ends) if len(ends) else self._wide()
+            self._filled += self._receive(self._view[self._filled : self._size])
 
-    def _find(self, ends: list[int], rows: int) -> None:
-        """Append where each packet ends that is wholly here; the one loop that runs once a row."""
-        buffer, filled, at, header = self._buffer, self._filled, self._at, _header
+    def _find(self, most: int) -> Places:
+        """Where the next packets end that are wholly here, at most so many."""
+        at = self._at
+        ends = _ends_at_a_glance(self._data, at, self._filled, most)
+        if len(ends):
+            self._at = int(ends[-1])
+            if len(ends) == most or self._is_last(ends, at):
+                return ends
+        return np.concatenate([ends, self._step(most - len(ends))])
+
+    def _step(self, most: int) -> Places:
+        """The same from packet to packet; the one loop that runs once a row."""
+        buffer, filled, at = self._buffer, self._filled, self._at
+        ends: list[int] = []
         append = ends.append
-        for _ in range(rows - len(ends)):
-            if at + _HEADER_BYTES > filled:
-                break
-            end = at + _HEADER_BYTES + (header(buffer, at)[0] & _WHOLE_FRAME)
+        for _ in range(most):
+            # Bytes of a number are small integers, which Python need not make.
+            end = at + _HEADER_BYTES + buffer[at] + (buffer[at + 1] << 8) + (buffer[at + 2] << 16)
             if end > filled:
                 break
             append(end)
@@ -110,18 +168,20 @@ class PacketReader:
             if end - start <= _LONGEST_EOF and buffer[start] == _EOF:
                 break
         self._at = at
+        return np.fromiter(ends, np.int64, len(ends))
 
-    def _is_last(self, ends: list[int]) -> bool:
-        start = (ends[-2] if len(ends) > 1 else 0) + _HEADER_BYTES
-        return _ends_result(self._buffer[start], ends[-1] - start)
+    def _is_last(self, ends: Places, at: int = 0) -> bool:
+        """True when the last of these packets, the first of which begins at `at`, ends the result."""
+        start = (int(ends[-2]) if len(ends) > 1 else at) + _HEADER_BYTES
+        return _ends_result(self._buffer[start], int(ends[-1]) - start)
 
-    def _block(self, ends: list[int]) -> Block:
-        found = np.array(ends, np.int64)
-        starts = np.empty_like(found)
+    def _block(self, ends: Places) -> Block:
+        starts = np.empty_like(ends)
         starts[0] = 0
-        starts[1:] = found[:-1]
+        starts[1:] = ends[:-1]
         starts += _HEADER_BYTES
-        return Block(self._data, starts, found)
+        self._expected = int(ends[-1]) + _CHUNK_BYTES
+        return Block(self._data, starts, ends)
 
     def _wide(self) -> Block:
         """The packet at the start of the buffer, which is too small for it."""
@@ -141,18 +201,33 @@ class PacketReader:
         self._view[:rest] = self._view[self._at : self._filled]
         self._at, self._filled = 0, rest
 
-    def _fill(self) -> None:
-        # Not readinto1: it waits for the socket also when the stream's own buffer holds something.
-        room = len(self._buffer) - self._filled
-        got = self._stream.read1(min(room, _CHUNK_BYTES))
-        if not got:
-            raise ConnectionEndedError
-        filled = self._filled + len(got)
-        self._view[self._filled : filled] = got
-        self._filled = filled
+    def _take_what_came(self) -> None:
+        """As much as the last block was long, if it comes at once: all is looked at together."""
+        if not self._buffered and self._filled < self._expected:
+            room = self._view[self._filled : min(self._expected, self._size)]
+            self._filled += self._read_ahead(room, _PATIENCE)
 
-    def _exactly(self, length: int) -> bytes:
-        found = self._stream.read(length)
-        if len(found) < length:
-            raise ConnectionEndedError
+    def _exactly(self, length: int) -> bytearray:
+        found = bytearray(length)
+        filled = 0
+        with memoryview(found) as room:
+            while filled < length:
+                filled += self._receive(room[filled:])
         return found
+
+    def _receive(self, room: memoryview) -> int:
+        """Wait until something has come and put it there; returns how much.
+
+        Past the stream's own buffer, once that is empty: what is in it was read together with the columns.
+        """
+        if self._buffered:
+            asked = min(len(room), _CHUNK_BYTES)
+            got = self._stream.read1(asked)
+            count = len(got)
+            room[:count] = got
+            self._buffered = count == asked < _CHUNK_BYTES
+        else:
+            count = self._stream.raw.readinto(room) or 0
+        if not count:
+            raise ConnectionEndedError
+        return count

@@ -1,6 +1,6 @@
 """The result of a MySQL query read in blocks of rows into columns, and dropped without reading the rest.
 
-This is the one place that uses private parts of PyMySQL (`_rfile`, `_result`, `_read_timeout`,
+This is the one place that uses private parts of PyMySQL (`_rfile`, `_sock`, `_result`, `_read_timeout`,
 `_force_close`), for what its public cursors cannot do: `SSCursor.close()` reads a cut result to its end,
 and a row of Python objects costs a multiple of the bytes of a column. `connectors/test_mysql.py` holds what
 we rely on.
@@ -10,6 +10,8 @@ The packets are those of the text protocol: https://mariadb.com/kb/en/result-set
 
 from __future__ import annotations
 
+import socket
+from collections.abc import Callable
 from contextlib import suppress
 from typing import NoReturn
 
@@ -56,7 +58,11 @@ class Wire:
         result = self._connection._result  # noqa: SLF001
         if not result.unbuffered_active:
             return []
-        self._packets = PacketReader(self._connection._rfile, self._block_bytes)  # noqa: SLF001
+        self._packets = PacketReader(
+            self._connection._rfile,  # noqa: SLF001
+            self._block_bytes,
+            reading_ahead(self._connection._sock),  # noqa: SLF001
+        )
         return list(result.fields)
 
     def read(self, columns: int, *, rows: int, seconds: float) -> list[pa.Array]:
@@ -96,6 +102,25 @@ class Wire:
             result.unbuffered_active = False
         self._connection._result = None  # noqa: SLF001
         self._packets = None
+
+
+def reading_ahead(connected: socket.socket) -> Callable[[memoryview, float], int]:
+    """What reads until nothing more comes for some seconds; who waits longer is told of a lost connection."""
+    patience = connected.gettimeout()
+
+    def read_ahead(room: memoryview, seconds: float) -> int:
+        filled = 0
+        connected.settimeout(seconds)
+        try:
+            while filled < len(room) and (count := connected.recv_into(room[filled:])):
+                filled += count
+        except OSError:
+            pass
+        finally:
+            connected.settimeout(patience)
+        return filled
+
+    return read_ahead
 
 
 def _lost(reason: OSError) -> NoReturn:

@@ -12,6 +12,7 @@ from psycopg import pq
 from pydantic import Field
 
 from reporthub_dagster.connectors.base import QueryLimits
+from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.postgresql_errors import explain
 from reporthub_dagster.connectors.postgresql_stream import PostgreSQLStream
 from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions
@@ -24,6 +25,12 @@ _DEFAULTS = {
     "keepalives_count": 3,
 }
 """A server that is gone without a word is noticed within a minute."""
+_WRITABLE = """
+    SELECT 'everything, as a superuser' FROM pg_roles WHERE rolname = current_user AND rolsuper
+    UNION ALL
+    (SELECT c.oid::regclass::text FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+     WHERE c.relkind IN ('r', 'p') AND n.nspname !~ '^(pg_|information_schema$)'
+     AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE') ORDER BY 1 LIMIT 5)"""
 _OURS = {"client_encoding", "replication", "connect_timeout", "fallback_application_name"}
 
 
@@ -67,13 +74,24 @@ class PostgreSQLConnector(SQLConnector[PostgreSQLOptions]):
     kind = "postgresql"
     dialect = "postgres"
     schemes = frozenset({"postgresql", "postgres"})
-    drivername = "postgresql+psycopg"
+    database_argument = "dbname"
     options_model = PostgreSQLOptions
     driver_errors: ClassVar = (psycopg.Error,)
 
     def driver_options(self) -> frozenset[str]:
         """See `SQLConnector.driver_options`."""
         return _libpq_keywords()
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """See `Connector.endpoints`; libpq takes several hosts, and folders of sockets."""
+        known = self._keywords()
+        hosts = str(known.get("hostaddr") or known.get("host") or "").split(",")
+        ports = str(known.get("port") or "").split(",")
+        return tuple(
+            Endpoint(host, int(port or 0))
+            for host, port in zip(hosts, ports * len(hosts) if len(ports) == 1 else ports, strict=False)
+            if host and not host.startswith(("/", "@"))
+        )
 
     def connect(self, limits: QueryLimits) -> PostgreSQLStream:
         """See `SQLConnector.connect`."""
@@ -87,15 +105,19 @@ class PostgreSQLConnector(SQLConnector[PostgreSQLOptions]):
 
     def connection(self, seconds: float) -> psycopg.Connection[Any]:
         """A new connection, made within `seconds`, or `connect_timeout` when that is less."""
-        extra = self._options.model_extra or {}
-        given = {key: value for key, value in extra.items() if key in self.driver_options()}
         patience = math.ceil(min(self._options.connect_timeout, seconds))
         return psycopg.connect(
-            **{**_DEFAULTS, **self.arguments(), **given, **self._options.keywords()},
+            **self._keywords(),
             client_encoding="utf8",
             connect_timeout=patience,
             prepare_threshold=None,
         )
+
+    def _keywords(self) -> dict[str, Any]:
+        """What libpq is told beside what is ours."""
+        extra = self._options.model_extra or {}
+        given = {key: value for key, value in extra.items() if key in self.driver_options()}
+        return {**_DEFAULTS, **self.arguments(), **given, **self._options.keywords()}
 
     def explain(self, error: Exception, limits: QueryLimits) -> ReportHubError:
         """See `SQLConnector.explain`."""
@@ -103,9 +125,15 @@ class PostgreSQLConnector(SQLConnector[PostgreSQLOptions]):
 
     def version(self, limits: QueryLimits) -> str:
         """See `SQLConnector.version`."""
-        with closing(self.connection(limits.remaining_seconds)) as connection:
+        with closing(self.connection(limits.remaining_seconds)) as connection, self.timing():
             row = connection.execute("SELECT 1, current_setting('server_version')").fetchone()
         return f"PostgreSQL {row[1].split()[0]}" if row else "PostgreSQL"
+
+    def grants(self, limits: QueryLimits) -> str:
+        """See `SQLConnector.grants`."""
+        with closing(self.connection(limits.remaining_seconds)) as connection:
+            found = connection.execute(_WRITABLE).fetchall()
+        return ", ".join(row[0] for row in found)
 
 
 @cache

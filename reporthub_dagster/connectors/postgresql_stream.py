@@ -13,14 +13,17 @@ import pyarrow as pa
 from psycopg import pq
 
 from reporthub_dagster.connectors.base import QueryLimits
-from reporthub_dagster.connectors.postgresql_columns import column_of
-from reporthub_dagster.connectors.postgresql_wire import Statement, Wire
+from reporthub_dagster.connectors.postgresql_blocks import rows_of
+from reporthub_dagster.connectors.postgresql_columns import column_of, text_column_of
+from reporthub_dagster.connectors.postgresql_wire import Rows, Statement, prepare
 from reporthub_dagster.connectors.sql import SQLConnector
 from reporthub_dagster.connectors.text_stream import BATCH_BYTES, BATCH_SECONDS, TextStream
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.storage.spool import distinct_names
 
 _ABORT_SECONDS = 5.0
+_GRACE_SECONDS = 5.0
+"""How much longer than the server's limit our side waits for its word."""
 _OUTPUT = {
     "datestyle": "ISO",
     "bytea_output": "hex",
@@ -37,7 +40,7 @@ class PostgreSQLStream(TextStream):
     ) -> None:
         super().__init__(connector, limits)
         self._connection = connection
-        self._wire = Wire(connection)
+        self._rows: Rows | None = None
         self._time_zone: str | None = None
 
     def prepare(self, time_zone: str | None) -> None:
@@ -60,40 +63,39 @@ class PostgreSQLStream(TextStream):
     def send(self, query: BoundQuery, wider: Mapping[int, pa.Field]) -> None:
         """See `SQLStream.send`."""
         statement = self._prepared(query)
-        fields = statement.fields
-        names = distinct_names([field.name for field in fields])
-        columns = [
-            column_of(name, field.oid, field.modifier) for name, field in zip(names, fields, strict=True)
-        ]
-        self.describe(columns, wider)
-        if not columns:
+        names = distinct_names([field.name for field in statement.fields])
+        if not names:
             return
-        try:
-            self._wire.prepare_row_texts(statement)
-        except psycopg.Error:
-            # SHOW, or a WITH that writes: what may only stand alone is read cell by cell.
-            self._begin_again()
-            self._prepared(query)
-        self._wire.execute()
+        self._rows = rows_of(self._connection, self._limits.remaining_seconds + _GRACE_SECONDS)
+        columns = [
+            (column_of if self._rows.binary and place not in wider else text_column_of)(
+                name, field.oid, field.modifier
+            )
+            for place, (name, field) in enumerate(zip(names, statement.fields, strict=True))
+        ]
+        self.describe([made.column for made in columns], wider)
+        self._rows.run(statement, columns)
 
     def read(self) -> pa.RecordBatch | None:
         """See `SQLStream.read`."""
-        cells = self._wire.read(
-            len(self._columns), rows=self._limits.rows_at_once, size=BATCH_BYTES, seconds=BATCH_SECONDS
-        )
-        return self.batch(cells) if len(cells[0]) else None
+        if self._rows is None:
+            return None
+        cells = self._rows.read(self._limits.rows_at_once, BATCH_BYTES, BATCH_SECONDS)
+        return None if cells is None else self.batch(cells)
 
     def close(self) -> None:
         """See `ResultStream.close`."""
+        self._rows = None
         self._connection.close()
 
     def abort(self) -> None:
         """Cancel the query, then close the socket on what is still coming."""
         try:
-            if self._connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE:
+            preparing = self._connection.pgconn.transaction_status == pq.TransactionStatus.ACTIVE
+            if preparing or (self._rows is not None and self._rows.running):
                 self.stop()
         finally:
-            self._connection.close()
+            self.close()
 
     def stop(self) -> None:
         """See `ResultStream.stop`."""
@@ -114,7 +116,7 @@ class PostgreSQLStream(TextStream):
         texts: set[int] = set()
         while True:
             try:
-                return self._wire.prepare(sql, values, texts)
+                return prepare(self._connection, sql, values, texts)
             except psycopg.errors.IndeterminateDatatype as error:
                 number = re.search(r"\$(\d+)", error.diag.message_primary or "")
                 if number is None or int(number[1]) in texts:

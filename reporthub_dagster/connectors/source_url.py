@@ -1,17 +1,47 @@
-"""The URL of a `report_datasources` row, read the way existing rows write it."""
+"""The URL of a `report_datasources` row, read the way existing rows write it: as SQLAlchemy does.
+
+SQLAlchemy itself stays out: to import all of it for one function takes longer than a small report. A test
+holds every part against its `make_url`.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+import re
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote
 
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import DataSource
 
 TABLE = "report_datasources"
 
+_URL = re.compile(
+    r"[\w+]+://"
+    r"(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?"
+    r"(?:\[(?P<ipv6>[^/?]+)\]|(?P<host>[^/:?]+))?"
+    r"(?::(?P<port>[^/?]*))?"
+    r"(?:/(?P<database>[^?]*))?"
+    r"(?:\?(?P<query>.*))?"
+)
 
-def url_of(source: DataSource, schemes: frozenset[str]) -> URL:
+
+@dataclass(frozen=True, slots=True)
+class SourceUrl:
+    """The parts of a URL, unquoted; None where one is not there.
+
+    Attributes:
+        query: Argument → value; of those given more than once all values, as libpq wants them: `a,b`.
+    """
+
+    host: str | None
+    port: int | None
+    username: str | None
+    password: str | None = field(repr=False)
+    database: str | None
+    query: dict[str, str] = field(repr=False)
+
+
+def url_of(source: DataSource, schemes: frozenset[str]) -> SourceUrl:
     """The URL of a row, whatever driver it asks for.
 
     Args:
@@ -21,21 +51,54 @@ def url_of(source: DataSource, schemes: frozenset[str]) -> URL:
     Raises:
         ConfigurationError: It fits no scheme or cannot be read; the URL itself is not in the message.
     """
+    text = require_scheme(source, schemes)
+    try:
+        url = _parts_of(text)
+    except ValueError:
+        problem = "the URL cannot be read"
+    else:
+        if "@" not in (url.host or ""):
+            return url
+        problem = "the URL holds an @ too many"
+    raise _unusable(problem, source, schemes)
+
+
+def require_scheme(source: DataSource, schemes: frozenset[str]) -> str:
+    """The text of a row's URL, when it begins as its kind wants it.
+
+    Raises:
+        ConfigurationError: It does not; the URL itself is not in the message.
+    """
     text = source.url.strip()
     scheme, separator, _ = text.partition("://")
-    problem = ""
-    if not separator or scheme.partition("+")[0].lower() not in schemes:
-        problem = f"the URL does not fit db_type {source.kind}"
-    else:
-        try:
-            url = make_url(text)
-        except (SQLAlchemyError, ValueError):
-            problem = "the URL cannot be read"
-        else:
-            if "@" not in (url.host or ""):
-                return url
-            problem = "the URL holds an @ too many"
-    raise ConfigurationError(
+    if separator and not schemes.isdisjoint({scheme.lower(), scheme.partition("+")[0].lower()}):
+        return text
+    raise _unusable(f"the URL does not fit {source.kind_column} {source.kind}", source, schemes)
+
+
+def _parts_of(text: str) -> SourceUrl:
+    """The parts of a URL's text; ValueError when it is none, or its port is no number."""
+    found = _URL.match(text)
+    if found is None:
+        raise ValueError(text)
+    query: dict[str, str] = {}
+    for key, value in parse_qsl(found["query"] or ""):
+        query[key] = f"{query[key]},{value}" if key in query else value
+    username, password, database = (
+        None if part is None else unquote(part) for part in found.group("username", "password", "database")
+    )
+    return SourceUrl(
+        host=found["host"] or found["ipv6"],
+        port=None if found["port"] is None else int(found["port"]),
+        username=username,
+        password=password,
+        database=database,
+        query=query,
+    )
+
+
+def _unusable(problem: str, source: DataSource, schemes: frozenset[str]) -> ConfigurationError:
+    return ConfigurationError(
         problem,
         table=TABLE,
         row=source.id,
@@ -43,8 +106,3 @@ def url_of(source: DataSource, schemes: frozenset[str]) -> URL:
         valid=f"it must begin with {' or '.join(f'{name}://' for name in sorted(schemes))} and have the form "
         "scheme://user:password@host:port/database, with @ : / in the password quoted as %40 %3A %2F",
     )
-
-
-def query_of(url: URL) -> dict[str, str]:
-    """The arguments of a URL; of those given more than once, all, as libpq wants them."""
-    return {key: value if isinstance(value, str) else ",".join(value) for key, value in url.query.items()}

@@ -1,13 +1,16 @@
-"""The base of the connectors that speak SQL: the row read and checked, a connection of its own a query.
+"""The base of connectors that ask through a driver: the row read and checked, a connection a query.
 
-SQLAlchemy reads the URL and knows each driver's arguments. Its engine and pool stay out of the way: a pool
-cannot hold a connection that serves one query, and its reset on return reads a cut result to the end.
+No pool and no engine of SQLAlchemy is in the way: a pool cannot hold a connection that serves one query, and
+its reset on return reads a cut result to the end.
 """
 
 from __future__ import annotations
 
+import os
+import re
+import time
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar, cast
 
@@ -15,11 +18,16 @@ import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from reporthub_dagster.connectors.base import Connector, QueryLimits, ResultStream
-from reporthub_dagster.connectors.source_url import TABLE, query_of, url_of
+from reporthub_dagster.connectors.endpoints import Endpoint
+from reporthub_dagster.connectors.source_settings import SourceSettings
+from reporthub_dagster.connectors.source_url import TABLE, url_of
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options, secrets_of_url
+
+_GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>.+?) TO ")
+_WRITING = re.compile(r"\b(?:ALL|INSERT|UPDATE|DELETE|DROP|ALTER|CREATE(?! TEMPORARY)|TRUNCATE|FILE|SUPER)\b")
 
 
 class SQLOptions(BaseModel):
@@ -53,7 +61,7 @@ class SQLStream(ResultStream):
         limits: What the query may use.
     """
 
-    def __init__(self, connector: SQLConnector[Any], limits: QueryLimits) -> None:
+    def __init__(self, connector: DriverConnector[Any], limits: QueryLimits) -> None:
         self._connector = connector
         self._limits = limits
         self._notes: tuple[str, ...] = ()
@@ -77,31 +85,37 @@ class SQLStream(ResultStream):
             yield batch
 
 
-class SQLConnector(Connector, Generic[OptionsT]):
-    """A data source that SQLAlchemy knows how to reach.
+class DriverConnector(Connector, Generic[OptionsT]):
+    """A data source that is asked through a driver whose exceptions become ours in one place.
 
     Args:
         source: Its row.
+        settings: What the environment says.
+        given: The options of the row, from wherever it has them; by default `connection_config`. Wherever
+            they hold `{"env": "NAME"}`, the variable's value is meant.
 
     Raises:
-        ConfigurationError: The URL does not fit the kind, or an option has an impossible value.
+        ConfigurationError: An option has an impossible value.
     """
 
-    schemes: ClassVar[frozenset[str]]
-    """What a URL of this kind may begin with, before any `+driver`."""
-    drivername: ClassVar[str]
-    """SQLAlchemy's name of our dialect and driver, whatever driver the URL asks for."""
     options_model: ClassVar[type[SQLOptions]]
     driver_errors: ClassVar[tuple[type[Exception], ...]]
     """What the driver raises; `UnicodeError`, for text that it cannot send, comes on top."""
 
-    def __init__(self, source: DataSource) -> None:
-        super().__init__(source)
+    def __init__(
+        self,
+        source: DataSource,
+        settings: SourceSettings | None = None,
+        given: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(source, settings)
+        found: list[str] = []
+        try:
+            given = with_secrets(source.options if given is None else given, self.settings.secret, found)
+        except ConfigurationError as error:
+            raise error.located(table=TABLE, row=source.id) from None
         self._stream: SQLStream | None = None
-        url = url_of(source, self.schemes)
-        given = {**query_of(url), **source.options}
-        self._url = url.set(drivername=self.drivername, query={})
-        self._secrets = secrets_of_url(source.url) | secrets_of_options(given)
+        self._secrets = secrets_of_url(source.url) | secrets_of_options(given) | frozenset(found)
         self._options: OptionsT = self._checked(given)
         self.warnings = tuple(
             f"{TABLE} {source.id}, column {self._column_of(key)}: the unknown key {key!r} was passed over"
@@ -153,6 +167,24 @@ class SQLConnector(Connector, Generic[OptionsT]):
         with self.translated(limits):
             return self.version(limits)
 
+    def writes(self, timeout_seconds: float) -> str:
+        """See `Connector.writes`."""
+        limits = QueryLimits(timeout_seconds, max_rows=1)
+        with self.translated(limits):
+            return self.grants(limits)
+
+    def grants(self, limits: QueryLimits) -> str:
+        """What `writes` returns; may raise the driver's errors."""
+        del limits
+        return ""
+
+    @contextmanager
+    def timing(self) -> Iterator[None]:
+        """What `version` does while the server answers its trivial query."""
+        started = time.perf_counter()
+        yield
+        self.answer_ms = (time.perf_counter() - started) * 1000
+
     @contextmanager
     def translated(self, limits: QueryLimits) -> Iterator[None]:
         """Turn the driver's errors into ours; the driver's own, which may quote secrets, do not travel on."""
@@ -165,12 +197,6 @@ class SQLConnector(Connector, Generic[OptionsT]):
         else:
             return
         raise failure from None
-
-    def arguments(self) -> dict[str, Any]:
-        """The driver's connect arguments for host, port, user, password and database."""
-        dialect = self._url.get_dialect()()
-        _, known = dialect.create_connect_args(self._url)
-        return dict(known)
 
     def plain(self, error: object) -> str:
         """An error's words in one line, without secrets."""
@@ -199,6 +225,75 @@ class SQLConnector(Connector, Generic[OptionsT]):
 
     def _column_of(self, key: str) -> str:
         return "connection_config" if key in self.source.options else "connection_url"
+
+
+class SQLConnector(DriverConnector[OptionsT]):
+    """A data source that a URL names, as SQLAlchemy would write it.
+
+    Args:
+        source: Its row.
+        settings: What the environment says.
+
+    Raises:
+        ConfigurationError: The URL does not fit the kind, or an option has an impossible value.
+    """
+
+    schemes: ClassVar[frozenset[str]]
+    """What a URL of this kind may begin with, before any `+driver`."""
+    database_argument: ClassVar[str] = "database"
+    """What the driver calls the database among its arguments."""
+
+    def __init__(self, source: DataSource, settings: SourceSettings | None = None) -> None:
+        self._url = url_of(source, self.schemes)
+        super().__init__(source, settings, {**self._url.query, **source.options})
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """See `Connector.endpoints`."""
+        return (Endpoint(self._url.host, self._url.port or 0),) if self._url.host else ()
+
+    def arguments(self) -> dict[str, Any]:
+        """The driver's connect arguments for host, port, user, password and database."""
+        url = self._url
+        known = {
+            "host": url.host,
+            "port": url.port,
+            "user": url.username,
+            "password": url.password,
+            self.database_argument: url.database,
+        }
+        return {name: value for name, value in known.items() if value}
+
+
+def with_secrets(
+    value: Any, secret: Callable[[str], str], found: list[str], place: str = "connection_config"
+) -> Any:
+    """A value of the row with its secrets in place; they are added to `found`.
+
+    Raises:
+        ConfigurationError: One cannot be had; names the column down to the key.
+    """
+    if isinstance(value, Mapping):
+        if len(value) == 1 and isinstance(value.get("env"), str):
+            try:
+                found.append(secret(value["env"]))
+            except ConfigurationError as error:
+                raise error.located(column=place) from None
+            return found[-1]
+        return {key: with_secrets(inner, secret, found, f"{place}.{key}") for key, inner in value.items()}
+    if isinstance(value, list):
+        return [with_secrets(inner, secret, found, f"{place}[{n}]") for n, inner in enumerate(value)]
+    return value
+
+
+def writing_grants(lines: Iterable[str]) -> str:
+    """Those of `SHOW GRANTS` that let an account write, without the rest of their lines."""
+    found = [one for line in lines if (one := _GRANT.match(line)) and _WRITING.search(one["what"])]
+    return ", ".join(f"{one['what']} on {one['where']}" for one in found)
+
+
+def writable_file(name: str) -> str:
+    """What `writes` says of a database that is a file: who may write to it may change it."""
+    return f"the file {name}" if os.access(name, os.W_OK) else ""
 
 
 def _require_columns(schema: pa.Schema) -> None:

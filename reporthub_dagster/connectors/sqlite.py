@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from reporthub_dagster.connectors.base import QueryLimits, refused, timed_out
-from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions
+from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions, writable_file
 from reporthub_dagster.connectors.sqlite_stream import SQLiteStream
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
 
@@ -46,7 +46,6 @@ class SQLiteConnector(SQLConnector[SQLiteOptions]):
     kind = "sqlite"
     dialect = "sqlite"
     schemes = frozenset({"sqlite"})
-    drivername = "sqlite"
     options_model = SQLiteOptions
     driver_errors: ClassVar = (sqlite3.Error, sqlite3.Warning, OverflowError)
 
@@ -95,6 +94,11 @@ class SQLiteConnector(SQLConnector[SQLiteOptions]):
 
     def version(self, limits: QueryLimits) -> str:
         """See `SQLConnector.version`."""
-        with closing(self.connection(limits.remaining_seconds)) as connection:
+        with closing(self.connection(limits.remaining_seconds)) as connection, self.timing():
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
         return f"SQLite {sqlite3.sqlite_version}"
+
+    def grants(self, limits: QueryLimits) -> str:
+        """See `SQLConnector.grants`."""
+        del limits
+        return writable_file(str(self._url.database or "").removeprefix("file:"))

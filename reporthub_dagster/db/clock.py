@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Float, bindparam
+from sqlalchemy import Connection, DateTime, Float, bindparam, select
 from sqlalchemy.dialects.mysql import DATETIME
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
@@ -47,3 +47,9 @@ def _mysql(element: utc_ago, compiler: Any, **options: Any) -> str:
 def _postgresql(element: utc_ago, compiler: Any, **options: Any) -> str:
     seconds = compiler.process(element.clauses, **options)
     return f"(timezone('utc', clock_timestamp()) - make_interval(secs => {seconds}))"
+
+
+def now_of(connection: Connection) -> datetime:
+    """Now by the database's clock, in UTC, whole seconds, within a transaction."""
+    moment: datetime = connection.execute(select(utc_ago())).scalar_one()
+    return moment.replace(tzinfo=UTC, microsecond=0)

@@ -6,49 +6,29 @@ is fenced: it happens only while the caller's claim is the latest, in the same s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, RowMapping, and_, case, exists, func, or_, select, update
+from sqlalchemy import Connection, exists, func, select, update
 
-from reporthub_dagster.db import rows
+from reporthub_dagster.db.claims import NOT_WAITING, Claim, fence_of, lost, require_claim
 from reporthub_dagster.db.clock import utc_ago
-from reporthub_dagster.db.executions import WAITING, Claim, fence_of, lost, require_claim
 from reporthub_dagster.db.inserting import chunks, insert_many_new
-from reporthub_dagster.db.ledger import Lease, LedgerEntry
-from reporthub_dagster.db.models import ReportExecution
+from reporthub_dagster.db.ledger import LedgerEntry
+from reporthub_dagster.db.ledger_entries import (
+    Entry,
+    LedgerState,
+    entries_of,
+    entry_of,
+    of_delivery,
+    select_entries,
+)
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.identity import delivery_identity
 from reporthub_dagster.reporting.records import DeliveryReceipt
 
-LedgerState = Literal["pending", "sending", "sent", "refused", "retry", "unknown"]
 UNANSWERED = "the run ended before the answer came"
-SETTLED = ("sent", "unknown")
-"""States that no run ever leaves by itself."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """What the ledger knows of one recipient.
-
-    Attributes:
-        attempts: How often it was tried since a person last started anew.
-        detail: The last answer, in one redacted line.
-        at: When that came.
-        next_attempt_at: When it is due again; only of `retry`, and None while a run is still at it.
-        is_due: It is `pending`, or `retry` and its time has come, by the database's clock.
-    """
-
-    delivery_id: int
-    recipient: str
-    state: LedgerState
-    attempts: int
-    detail: str
-    at: datetime | None
-    next_attempt_at: datetime | None
-    is_due: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +41,6 @@ class History:
     def state_of(self, recipient: str) -> LedgerState:
         """What the ledger begins with."""
         return "sent" if recipient in self.sent else "unknown" if recipient in self.unknown else "pending"
-
-
-@dataclass(frozen=True, slots=True)
-class DueExecution:
-    """An execution that waits for a retry whose time has come.
-
-    Attributes:
-        token: Of its lease; grows with every run that takes it.
-        late_seconds: How long ago the first of its recipients was due.
-    """
-
-    execution_id: str
-    config_id: int
-    schedule_id: int | None
-    executed_by: str
-    token: int
-    late_seconds: float
 
 
 class DeliveryLedger:
@@ -143,8 +106,8 @@ class DeliveryLedger:
             "state": "sending",
             "token": claim.token,
             "attempts": LedgerEntry.attempts + int(counted),
-            "next_attempt_at": None,
             "sent_at": utc_ago(),
+            **NOT_WAITING,
         }
         statement = update(LedgerEntry).where(*free, exists().where(*fence_of(claim))).values(values)
         with self._hub.begin() as connection:
@@ -180,7 +143,7 @@ class DeliveryLedger:
         most: int,
         interval_seconds: float,
         not_before: Mapping[str, float] | None = None,
-    ) -> None:
+    ) -> dict[str, Entry]:
         """Give every `retry` its time, `interval_seconds` for each attempt it had; none after the last.
 
         Args:
@@ -190,12 +153,15 @@ class DeliveryLedger:
             interval_seconds: As the row says.
             not_before: Recipient → seconds for which the other side wants to be left alone.
 
+        Returns:
+            Recipient → entry, as it is now.
+
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
         table = LedgerEntry
         open_ = (
-            *_of(claim.execution_id, delivery_id),
+            *of_delivery(claim.execution_id, delivery_id),
             table.state == "retry",
             table.next_attempt_at.is_(None),
             table.attempts <= most,
@@ -211,6 +177,7 @@ class DeliveryLedger:
                 later = utc_ago(-seconds)
                 too_soon = (table.identity == identity, table.next_attempt_at < later)
                 connection.execute(update(table).where(*too_soon).values(next_attempt_at=later))
+            return entries_of(connection, claim.execution_id, delivery_id)
 
     def reopen(
         self, claim: Claim, *, delivery_id: int | None, recipient: str | None, include_unknown: bool
@@ -230,21 +197,20 @@ class DeliveryLedger:
         with self._hub.begin() as connection:
             require_claim(connection, claim)
             connection.execute(
-                update(table).where(*chosen).values(state="pending", attempts=0, next_attempt_at=None)
+                update(table).where(*chosen).values(state="pending", attempts=0, **NOT_WAITING)
             )
 
     def entries(self, execution_id: str, delivery_id: int) -> dict[str, Entry]:
         """Recipient → what is known, of one delivery."""
         with self._hub.begin() as connection:
-            found = connection.execute(_select_entries(*_of(execution_id, delivery_id))).mappings().all()
-        return {entry.recipient: entry for entry in map(_entry, found)}
+            return entries_of(connection, execution_id, delivery_id)
 
     def of_execution(self, execution_id: str) -> list[Entry]:
         """Everybody, by delivery."""
-        query = _select_entries(LedgerEntry.execution_id == execution_id)
+        query = select_entries(LedgerEntry.execution_id == execution_id)
         with self._hub.begin() as connection:
             found = connection.execute(query.order_by(LedgerEntry.delivery_id, LedgerEntry.recipient))
-            return [_entry(row) for row in found.mappings().all()]
+            return [entry_of(row) for row in found.mappings().all()]
 
     def receipts(self, execution_id: str) -> list[dict[str, Any]]:
         """Everybody, as programs read it."""
@@ -260,51 +226,6 @@ class DeliveryLedger:
             }
             for entry in self.of_execution(execution_id)
         ]
-
-    def due(self, limit: int) -> list[DueExecution]:
-        """Executions that wait and whose time has come, the one that has waited longest first."""
-        execution = ReportExecution
-        first = func.min(LedgerEntry.next_attempt_at)
-        who = (execution.id, execution.config_id, execution.schedule_id, execution.executed_by, Lease.token)
-        query = (
-            select(*who, first.label("first"), utc_ago().label("now"))
-            .join(Lease, Lease.execution_id == LedgerEntry.execution_id)
-            .join(execution, execution.id == LedgerEntry.execution_id)
-            .where(
-                LedgerEntry.next_attempt_at <= utc_ago(),
-                Lease.run_id == WAITING,
-                execution.status == "running",
-            )
-            .group_by(*who)
-            .order_by(first, execution.id)
-            .limit(limit)
-        )
-        with self._hub.begin() as connection:
-            found = connection.execute(query).all()
-        return [
-            DueExecution(
-                execution_id=row.id,
-                config_id=row.config_id,
-                schedule_id=row.schedule_id,
-                executed_by=row.executed_by,
-                token=row.token,
-                late_seconds=(row.now - row.first).total_seconds(),
-            )
-            for row in found
-        ]
-
-
-def log_details(entries: Iterable[Entry], zone: Any = UTC) -> list[dict[str, str]]:
-    """Entries as `report_delivery_logs.delivery_details` has receipts."""
-    return [
-        {
-            "recipient": entry.recipient,
-            "state": entry.state,
-            "detail": entry.detail,
-            "at": entry.at.astimezone(zone).isoformat() if entry.at else "",
-        }
-        for entry in entries
-    ]
 
 
 def _first_values(claim: Claim, delivery_id: int, recipient: str, state: LedgerState) -> dict[str, Any]:
@@ -323,32 +244,6 @@ def _settle(
     connection: Connection, execution_id: str, delivery_id: int, state: LedgerState, *mine: Any
 ) -> None:
     """A `sending` that nobody is at any more; the token stays, so that a late answer still counts."""
-    left = (*_of(execution_id, delivery_id), LedgerEntry.state == "sending", *mine)
+    left = (*of_delivery(execution_id, delivery_id), LedgerEntry.state == "sending", *mine)
     values = {"state": state, "detail": UNANSWERED, "answered_at": utc_ago()}
     connection.execute(update(LedgerEntry).where(*left).values(values))
-
-
-def _of(execution_id: str, delivery_id: int) -> tuple[Any, Any]:
-    return LedgerEntry.execution_id == execution_id, LedgerEntry.delivery_id == delivery_id
-
-
-def _select_entries(*where: Any) -> Any:
-    table = LedgerEntry
-    time_has_come = or_(table.next_attempt_at.is_(None), table.next_attempt_at <= utc_ago())
-    is_due = or_(table.state == "pending", and_(table.state == "retry", time_has_come))
-    columns = (table.delivery_id, table.recipient, table.state, table.attempts, table.detail)
-    times = (table.answered_at, table.next_attempt_at)
-    return select(*columns, *times, case((is_due, 1), else_=0).label("is_due")).where(*where)
-
-
-def _entry(row: RowMapping) -> Entry:
-    return Entry(
-        delivery_id=row["delivery_id"],
-        recipient=row["recipient"],
-        state=row["state"],
-        attempts=row["attempts"],
-        detail=row["detail"] or "",
-        at=rows.from_utc(row["answered_at"]),
-        next_attempt_at=rows.from_utc(row["next_attempt_at"]),
-        is_due=bool(row["is_due"]),
-    )

@@ -10,8 +10,9 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 
 from reporthub_dagster.db import rows
-from reporthub_dagster.db.deliveries import Entry, History, log_details
+from reporthub_dagster.db.deliveries import History
 from reporthub_dagster.db.executions import MESSAGE_LIMIT
+from reporthub_dagster.db.ledger_entries import Entry, log_details
 from reporthub_dagster.db.models import ReportDeliveryLog
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.records import DeliveryReceipt

@@ -1,4 +1,4 @@
-"""Executions and their outcome: who may work on one, and what became of it.
+"""Executions: what is asked for, who works on it, and what became of it.
 
 Every write of an outcome is fenced: it happens only while the caller's claim is the latest, and raises
 `LostClaimError` otherwise.
@@ -8,16 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Insert, and_, exists, insert, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Connection, and_, insert, or_, select, update
 
 from reporthub_dagster.db import rows
-from reporthub_dagster.db.clock import utc_ago
-from reporthub_dagster.db.ledger import Lease, LedgerEntry
+from reporthub_dagster.db.claims import (
+    WAITING,
+    Claim,
+    TooLateError,
+    context_of,
+    fence_of,
+    insert_once,
+    require_claim,
+    retry_is_due,
+    take,
+    write_fenced,
+)
+from reporthub_dagster.db.clock import now_of
+from reporthub_dagster.db.ledger import Lease
 from reporthub_dagster.db.models import ReportExecution, ReportSchedule
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.errors import PermanentError
@@ -35,26 +45,7 @@ MESSAGE_LIMIT = 4_000
 PERSON_LIMIT = 100
 """Characters of `executed_by` that the column holds."""
 
-NOBODY = ""
-"""`run_id` of a lease that was taken from a run that died."""
-WAITING = "waiting"
-"""`run_id` of a lease that no run needs to hold before a retry is due."""
-
 Outcome = Literal["completed", "failed", "cancelled"]
-_ENDED = ("completed", "failed", "cancelled")
-
-
-class LostClaimError(PermanentError):
-    """Another run has taken this execution over; what this one does no longer counts."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right of one run to work on one execution, until somebody takes it over."""
-
-    execution_id: str
-    run_id: str
-    token: int
 
 
 class Executions:
@@ -104,8 +95,8 @@ class Executions:
             "executed_by": executed_by[:PERSON_LIMIT],
             "execution_context": dict(context) if context else None,
         }
-        with suppress(_TooLateError), self._hub.begin() as connection:
-            _insert(connection, insert(ReportExecution).values(values))
+        with suppress(TooLateError), self._hub.begin() as connection:
+            insert_once(connection, insert(ReportExecution).values(values))
         found = self.find(execution_id)
         if found is None:
             raise PermanentError(f"execution {execution_id} cannot be written to report_executions")
@@ -140,13 +131,10 @@ class Executions:
         moment = rows.to_wall(at, self._hub.zone)
         try:
             with self._hub.begin() as connection:
-                _take_lease(connection, claim, after, from_status, moment)
-                _start(connection, execution_id, from_status, moment)
-                if from_status in _ENDED if anew is None else anew:
-                    _try_anew(connection, execution_id)
+                take(connection, claim, after, from_status, moment, anew=anew)
                 if context:
-                    _write(connection, claim, {}, context)
-        except _TooLateError:
+                    write_fenced(connection, claim, {}, context)
+        except TooLateError:
             return None
         return claim
 
@@ -159,19 +147,19 @@ class Executions:
         with self._hub.begin() as connection:
             require_claim(connection, claim)
 
-    def branch_done(self, claim: Claim, *, at: datetime) -> None:
+    def branch_done(self, claim: Claim) -> None:
         """One delivery has not failed: where another has, the execution is open while a retry is due.
 
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
-        failed: dict[str, Any] = {"status": "failed", "completed_at": rows.to_wall(at, self._hub.zone)}
         error = select(ReportExecution.error_message).where(ReportExecution.id == claim.execution_id)
         with self._hub.begin() as connection:
             if connection.scalar(error):
                 waits = connection.scalar(select(retry_is_due(claim.execution_id)))
-                values = {"status": "running", "completed_at": None} if waits else failed
-                _write(connection, claim, values, {})
+                ended = None if waits else rows.to_wall(now_of(connection), self._hub.zone)
+                values = {"status": "running" if waits else "failed", "completed_at": ended}
+                write_fenced(connection, claim, values, {})
 
     def wait(self, claim: Claim) -> None:
         """Leave an execution `running` with nobody at work on it, until a retry is due.
@@ -180,7 +168,7 @@ class Executions:
             LostClaimError: The claim is no longer the latest.
         """
         with self._hub.begin() as connection:
-            _write(connection, claim, {"status": "running", "completed_at": None}, {})
+            write_fenced(connection, claim, {"status": "running", "completed_at": None}, {})
             connection.execute(update(Lease).where(*fence_of(claim)).values(run_id=WAITING))
 
     def remember(self, claim: Claim, context: Mapping[str, Any]) -> None:
@@ -190,7 +178,7 @@ class Executions:
             LostClaimError: The claim is no longer the latest.
         """
         with self._hub.begin() as connection:
-            _write(connection, claim, {}, context)
+            write_fenced(connection, claim, {}, context)
 
     def warn(self, claim: Claim, warnings: Iterable[str]) -> None:
         """Add sentences to `execution_context.warnings`, each once.
@@ -200,7 +188,7 @@ class Executions:
         """
         with self._hub.begin() as connection:
             present = context_of(connection, claim.execution_id).get("warnings", [])
-            _write(connection, claim, {}, {"warnings": list(dict.fromkeys([*present, *warnings]))})
+            write_fenced(connection, claim, {}, {"warnings": list(dict.fromkeys([*present, *warnings]))})
 
     def query_done(self, claim: Claim, results: Sequence[QueryResult], context: Mapping[str, Any]) -> None:
         """Record rows and time of the queries: the sum of both.
@@ -213,15 +201,18 @@ class Executions:
             "rows_returned": sum(result.row_count for result in results),
         }
         with self._hub.begin() as connection:
-            _write(connection, claim, values, context)
+            write_fenced(connection, claim, values, context)
 
-    def files_done(self, claim: Claim, files: Sequence[RenderedFile], plan: ReportPlan) -> None:
+    def files_done(self, claim: Claim, files: Sequence[RenderedFile], plan: ReportPlan) -> bool:
         """Record the files, and with them that the schedule's window is done: `last_run_at` moves forward.
 
         The columns hold path and size of the first file, `execution_context.files` those of all.
 
         A window that a person gave (`explicit`), or a file that not everybody shall get, leaves the schedule
         as it is: its next run still covers those rows.
+
+        Returns:
+            Whether they are new: no earlier attempt has recorded the same.
 
         Raises:
             LostClaimError: The claim is no longer the latest.
@@ -230,10 +221,11 @@ class Executions:
         values = {"file_generated_path": str(first.path), "file_size_bytes": first.size}
         context = {"file_sha256": first.sha256, "files": [_file(file) for file in files]}
         with self._hub.begin() as connection:
-            _write(connection, claim, values, context)
+            before = write_fenced(connection, claim, values, context)
             is_regular = plan.window.method != "explicit" and plan.deliver == "all"
             if plan.schedule_id is not None and is_regular:
                 self._advance(connection, plan.schedule_id, plan.window)
+        return before.get("files") != context["files"]
 
     def _advance(self, connection: Connection, schedule_id: int, window: TimeWindow) -> None:
         """Forward only; naming `updated_at` keeps MySQL from touching it.
@@ -256,7 +248,7 @@ class Executions:
         claim: Claim,
         outcome: Outcome,
         *,
-        at: datetime,
+        at: datetime | None = None,
         error: str | None = None,
         kind: str | None = None,
         is_branch: bool = False,
@@ -266,7 +258,7 @@ class Executions:
         Args:
             claim: The right to write it.
             outcome: What became of the execution.
-            at: Now.
+            at: Now; None asks the database.
             error: Why it did not complete, for people.
             kind: Class of the error, kept in the context for programs.
             is_branch: One delivery failed: while a retry is due for another, the execution stays `running`.
@@ -274,72 +266,16 @@ class Executions:
         Raises:
             LostClaimError: The claim is no longer the latest.
         """
-        values: dict[str, Any] = {"status": outcome, "completed_at": rows.to_wall(at, self._hub.zone)}
         with self._hub.begin() as connection:
+            ended = rows.to_wall(at or now_of(connection), self._hub.zone)
+            values: dict[str, Any] = {"status": outcome, "completed_at": ended}
             if is_branch and connection.scalar(select(retry_is_due(claim.execution_id))):
                 values = {}
             if error:
                 query = select(ReportExecution.error_message).where(ReportExecution.id == claim.execution_id)
                 present = connection.scalar(query)
                 values["error_message"] = "; ".join(filter(None, (present, error)))[:MESSAGE_LIMIT]
-            _write(connection, claim, values, {"error_kind": kind})
-
-
-class _TooLateError(Exception):
-    """Somebody else changed the row between looking and writing."""
-
-
-def _take_lease(
-    connection: Connection, claim: Claim, after: Claim | None, from_status: str, at: datetime
-) -> None:
-    values: dict[str, Any] = {"run_id": claim.run_id, "token": claim.token, "claimed_at": at}
-    values["heartbeat_at"] = utc_ago()
-    if after is not None:
-        if from_status == "running" and after.run_id not in {NOBODY, WAITING}:
-            values["attempts"] = Lease.attempts + 1
-        elif from_status in _ENDED:
-            values["attempts"] = 0
-        seen = (Lease.execution_id == claim.execution_id, Lease.token == after.token)
-        if connection.execute(update(Lease).where(*seen).values(values)).rowcount != 1:
-            raise _TooLateError
-        return
-    _insert(connection, insert(Lease).values(execution_id=claim.execution_id, **values))
-
-
-def _try_anew(connection: Connection, execution_id: str) -> None:
-    """What the ledger holds of a failure is no reason any more; what was sent, or may have been, stays."""
-    missing = (LedgerEntry.execution_id == execution_id, LedgerEntry.state.in_(("refused", "retry")))
-    values = {"state": "pending", "attempts": 0, "next_attempt_at": None}
-    connection.execute(update(LedgerEntry).where(*missing).values(values))
-
-
-def _insert(connection: Connection, statement: Insert) -> None:
-    try:
-        connection.execute(statement)
-    except IntegrityError:
-        raise _TooLateError from None
-
-
-def _start(connection: Connection, execution_id: str, from_status: str, at: datetime) -> None:
-    seen = (ReportExecution.id == execution_id, ReportExecution.status == from_status)
-    values: dict[str, Any] = {"status": "running", "completed_at": None, "error_message": None}
-    if from_status == "queued":
-        values["started_at"] = at
-    if connection.execute(update(ReportExecution).where(*seen).values(values)).rowcount != 1:
-        raise _TooLateError
-
-
-def _write(
-    connection: Connection, claim: Claim, values: Mapping[str, Any], context: Mapping[str, Any]
-) -> None:
-    """Update an execution under the fence, merging `context` into what its column holds."""
-    row = ReportExecution.id == claim.execution_id
-    changed = dict(values)
-    if context:
-        changed["execution_context"] = {**context_of(connection, claim.execution_id), **context}
-    fence = exists().where(*fence_of(claim))
-    if connection.execute(update(ReportExecution).where(row, fence).values(changed)).rowcount != 1:
-        raise lost(claim)
+            write_fenced(connection, claim, values, {"error_kind": kind})
 
 
 def _file(file: RenderedFile) -> dict[str, Any]:
@@ -354,40 +290,3 @@ def _file(file: RenderedFile) -> dict[str, Any]:
         "row_count": file.row_count,
         "truncated": file.truncated,
     }
-
-
-def fence_of(claim: Claim) -> tuple[ColumnElement[bool], ...]:
-    """True of a lease while the claim is the latest."""
-    return (
-        Lease.execution_id == claim.execution_id,
-        Lease.run_id == claim.run_id,
-        Lease.token == claim.token,
-    )
-
-
-def require_claim(connection: Connection, claim: Claim) -> None:
-    """Make sure, within a transaction, that a claim is still the latest.
-
-    Raises:
-        LostClaimError: It is not.
-    """
-    if connection.scalar(select(Lease.token).where(*fence_of(claim))) is None:
-        raise lost(claim)
-
-
-def retry_is_due(execution_id: Any) -> ColumnElement[bool]:
-    """Whether some recipient of an execution is to be tried again, now or later."""
-    scheduled = (LedgerEntry.execution_id == execution_id, LedgerEntry.next_attempt_at.is_not(None))
-    return exists().where(*scheduled)
-
-
-def context_of(connection: Connection, execution_id: str) -> Mapping[str, Any]:
-    """What `execution_context` holds now; empty where it is not a JSON object."""
-    query = select(ReportExecution.execution_context).where(ReportExecution.id == execution_id)
-    present = connection.scalar(query)
-    return present if isinstance(present, Mapping) else {}
-
-
-def lost(claim: Claim) -> LostClaimError:
-    """The error of a run that no longer holds its execution."""
-    return LostClaimError(f"execution {claim.execution_id} has been taken over by another run")

@@ -23,17 +23,9 @@ from sqlalchemy import (
 from sqlalchemy.exc import IntegrityError
 
 from reporthub_dagster.db import rows
+from reporthub_dagster.db.claims import NOBODY, WAITING, Claim, context_of, fence_of, lost, retry_is_due
 from reporthub_dagster.db.clock import utc_ago
-from reporthub_dagster.db.executions import (
-    MESSAGE_LIMIT,
-    NOBODY,
-    WAITING,
-    Claim,
-    context_of,
-    fence_of,
-    lost,
-    retry_is_due,
-)
+from reporthub_dagster.db.executions import MESSAGE_LIMIT
 from reporthub_dagster.db.ledger import Lease
 from reporthub_dagster.db.models import ReportExecution
 from reporthub_dagster.db.session import Hub

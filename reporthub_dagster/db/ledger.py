@@ -11,9 +11,11 @@ from sqlalchemy import String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from reporthub_dagster.db.clock import UTC_MOMENT
-from reporthub_dagster.db.models import Base, LongText
+from reporthub_dagster.db.models import Base, Json, LongText
 from reporthub_dagster.db.types import UtcTime, WallTime, exact_text
 from reporthub_dagster.reporting.identity import IDENTITY_LENGTH
+
+SERVER_LENGTH = 300
 
 
 class Lease(Base):
@@ -108,6 +110,8 @@ class LedgerEntry(Base):
         state: pending, sending, sent, refused, retry or unknown.
         token: Of the claim that last sent, or else found it.
         sent_at: When its first byte was about to leave, the last time.
+        waits_for: Server that was away when its turn came: see `Circuit`.
+        waits_since: When it was first put off since it was tried last.
     """
 
     __tablename__ = "reporthub_deliveries"
@@ -123,16 +127,49 @@ class LedgerEntry(Base):
     sent_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
     answered_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
     next_attempt_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT, index=True)
+    waits_for: Mapped[str | None] = mapped_column(exact_text(SERVER_LENGTH))
+    waits_since: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+
+
+class Circuit(Base):
+    """A server of deliveries that has failed, until it answers again; see `circuits.Circuits`.
+
+    Times are in UTC by the database's clock.
+
+    Attributes:
+        server: As `Destination.server_of` has it.
+        failures: One after the other, the first `since` then.
+        probe_at: When one delivery may try it; NULL while it does not count as away.
+        probes: How many of them have failed.
+    """
+
+    __tablename__ = "reporthub_circuits"
+
+    server: Mapped[str] = mapped_column(exact_text(SERVER_LENGTH), primary_key=True)
+    failures: Mapped[int]
+    since: Mapped[datetime] = mapped_column(UTC_MOMENT)
+    failed_at: Mapped[datetime] = mapped_column(UTC_MOMENT)
+    probe_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
+    probes: Mapped[int]
+    problem: Mapped[LongText | None]
 
 
 class Notice(Base):
-    """When a report's failure was last told to people; `is_failing` until its recovery is told."""
+    """When people were last told that a report fails or is late; `is_failing` until its recovery is told."""
 
     __tablename__ = "reporthub_notices"
 
     config_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     told_at: Mapped[datetime | None] = mapped_column(UTC_MOMENT)
     is_failing: Mapped[bool]
+
+
+class LateNotice(Base):
+    """An open execution that people were told is late, or that nobody is to be told of."""
+
+    __tablename__ = "reporthub_late"
+
+    execution_id: Mapped[str] = mapped_column(exact_text(36), primary_key=True)
 
 
 class DeliveredDigest(Base):
@@ -169,3 +206,18 @@ class Backfill(Base):
     config_id: Mapped[int] = mapped_column(index=True)
     slot: Mapped[datetime] = mapped_column(UtcTime)
     created_at: Mapped[datetime] = mapped_column(UtcTime)
+
+
+class CatalogEntry(Base):
+    """A report in Dagster's catalog.
+
+    Attributes:
+        asset_key: The report's own part of it; it stays when the report gets another name.
+        row_counts: `[[execution id, rows], …]` of what was made last, the newest first.
+    """
+
+    __tablename__ = "reporthub_catalog"
+
+    config_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    asset_key: Mapped[str] = mapped_column(exact_text(60))
+    row_counts: Mapped[Json | None]

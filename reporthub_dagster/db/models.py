@@ -64,7 +64,10 @@ class ReportDatasource(Base):
     name: Mapped[str] = mapped_column(String(100), unique=True)
     connection_url: Mapped[LongText]
     db_type: Mapped[str] = mapped_column(
-        Words("mysql", "postgresql", "oracle", "sqlserver", "mongodb", "bigquery", "snowflake", "sqlite")
+        Words(
+            *("mysql", "postgresql", "oracle", "sqlserver", "mongodb", "bigquery", "snowflake", "sqlite"),
+            *("clickhouse", "duckdb", "trino", "file", "http_api"),
+        )
     )
     connection_config: Mapped[Json | None]
     is_active: Mapped[Active]

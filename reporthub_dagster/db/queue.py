@@ -17,7 +17,7 @@ from sqlalchemy import Connection, and_, or_, select, update
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
-from reporthub_dagster.db.executions import NOBODY, WAITING
+from reporthub_dagster.db.claims import NOBODY, WAITING
 from reporthub_dagster.db.inserting import chunks, insert_new
 from reporthub_dagster.db.leases import waiting_status
 from reporthub_dagster.db.ledger import Backfill, Launch, Lease, Slot

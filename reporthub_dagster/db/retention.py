@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, delete, or_, select, true
 
-from reporthub_dagster.db.ledger import Launch, Lease, SchedulerTick, ScheduleState, Slot
+from reporthub_dagster.db.ledger import Circuit, LateNotice, Launch, Lease, SchedulerTick, ScheduleState, Slot
 from reporthub_dagster.db.models import ReportExecution
 from reporthub_dagster.db.session import Hub
 
@@ -44,8 +44,11 @@ class Retention:
             forgotten = _forget_slots(connection, old)
             forgotten += _forget(connection, Lease, Lease.heartbeat_at < old.replace(tzinfo=None))
             forgotten += _forget(connection, Launch, Launch.requested_at < now - _REQUESTS_KEPT)
+            forgotten += _forget(connection, LateNotice, true())
             silent = SchedulerTick.ticked_at < (now - _TICKS_KEPT).replace(tzinfo=None)
             connection.execute(delete(SchedulerTick).where(silent))
+            untried = Circuit.failed_at < (now - _TICKS_KEPT).replace(tzinfo=None)
+            connection.execute(delete(Circuit).where(untried))  # whoever waits has it probed more often
         return forgotten
 
 
@@ -73,7 +76,9 @@ def _forget_slots(connection: Connection, old: datetime) -> int:
     return len(found)
 
 
-def _forget(connection: Connection, table: type[Lease | Launch], is_old: ColumnElement[bool]) -> int:
+def _forget(
+    connection: Connection, table: type[Lease | Launch | LateNotice], is_old: ColumnElement[bool]
+) -> int:
     """Rows of a table that has a row or a few per execution."""
     query: Any = (
         select(table.execution_id)

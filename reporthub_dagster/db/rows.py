@@ -61,13 +61,15 @@ def data_source(row: RowMapping) -> DataSource:
         ConfigurationError: As `json_object`.
     """
     options = dict(json_object(row, "report_datasources", "connection_config"))
+    named = options.pop("kind", None)
     return DataSource(
         id=row["id"],
         name=row["name"],
-        kind=str(options.pop("kind", None) or row["db_type"]).strip().lower(),
+        kind=str(named or row["db_type"]).strip().lower(),
         url=row["connection_url"],
         options=options,
         is_active=bool(row["is_active"]),
+        kind_column="connection_config.kind" if named else "db_type",
     )
 
 

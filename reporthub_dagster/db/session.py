@@ -1,31 +1,21 @@
-"""The shared database: its one engine factory, what a session on it means, its errors."""
+"""The shared database: what a session on it means, and its errors."""
 
 from __future__ import annotations
 
-import math
 import os
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, make_url, select
-from sqlalchemy.exc import (
-    ArgumentError,
-    DataError,
-    DBAPIError,
-    DisconnectionError,
-    IntegrityError,
-    ProgrammingError,
-)
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy import Connection, Engine, inspect, make_url
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, IntegrityError, ProgrammingError
 
-from reporthub_dagster.db.clock import utc_ago
+from reporthub_dagster.db.clock import now_of
+from reporthub_dagster.db.engine import SETTING, hub_engine
 from reporthub_dagster.db.ledger import Lease
 from reporthub_dagster.db.upgrade import add_what_is_missing
 from reporthub_dagster.reporting.errors import (
@@ -36,10 +26,6 @@ from reporthub_dagster.reporting.errors import (
 )
 from reporthub_dagster.reporting.redaction import redact, secrets_of_url
 
-_NAMES = {"mariadb": "mysql", "postgres": "postgresql"}
-_DRIVERS = {"mysql": "mysql+pymysql", "postgresql": "postgresql+psycopg"}
-_SETTING = "REPORTHUB_DATABASE_URL or DB_*"
-_BUSY_SECONDS = 30
 _MISSING_TABLE = re.compile(
     r"no such table: (\S+)|Table '(\S+)' doesn't exist|relation \"(\S+)\" does not exist"
 )
@@ -49,8 +35,6 @@ _REFUSED = re.compile(
 )
 _TABLES = Lease.metadata
 """The shared tables and our own: `ledger` builds on `models`."""
-_IDLE_SECONDS = 0.1
-"""A server that restarts takes longer."""
 _kept: list[Hub] = []
 _lock = Lock()
 
@@ -93,8 +77,7 @@ class Hub:
             ConfigurationError, TransientError: As `begin`.
         """
         with self.begin() as connection:
-            moment: datetime = connection.execute(select(utc_ago())).scalar_one()
-        return moment.replace(tzinfo=UTC, microsecond=0)
+            return now_of(connection)
 
     def create_missing_tables(self) -> list[str]:
         """Create what is absent of the shared tables and our own; returns the names.
@@ -113,25 +96,24 @@ class Hub:
         self.engine.dispose()
 
     def release(self) -> None:
-        """Close every pooled connection, unless this process keeps them for what comes next."""
-        if self not in _kept:
+        """Close every pooled connection, unless this process keeps them for what comes next.
+
+        A SQLite file is opened anew each time: that costs nothing, and the file may have been replaced.
+        """
+        if self not in _kept or self.engine.dialect.name == "sqlite":
             self.close()
 
 
 def process_hub(url: str, zone: ZoneInfo) -> Hub:
-    """The hub of this process, whose connections stay open from one run to the next.
-
-    A SQLite file is opened anew each time: that costs nothing, and the file may have been replaced.
-    """
+    """The hub of this process: what it has compiled and connected stays from one run to the next."""
     with _lock:
         for hub in _kept:
             if hub.is_of(url, zone):
                 return hub
         hub = Hub(url, zone)
-        if hub.engine.dialect.name != "sqlite":
-            while _kept:
-                _kept.pop().close()
-            _kept.append(hub)
+        while _kept:
+            _kept.pop().close()
+        _kept.append(hub)
         return hub
 
 
@@ -144,63 +126,14 @@ def _in_forked_child() -> None:
 os.register_at_fork(after_in_child=_in_forked_child)
 
 
-def hub_engine(url: str, zone: ZoneInfo) -> Engine:
-    """An engine on the shared database whose sessions read and write wall times of `zone`.
-
-    Args:
-        url: `mysql://`, `mariadb://`, `postgresql://` or `sqlite:///`, with or without a driver.
-        zone: `DB_TIMEZONE`.
-
-    Raises:
-        ConfigurationError: The URL is not one of these.
-    """
+def is_absent(url: str) -> bool:
+    """Whether it is a SQLite file that is not there yet: to open it as a database would make it."""
     try:
         parsed = make_url(url)
-        dialect = _NAMES.get(parsed.get_backend_name(), parsed.get_backend_name())
-    except (ArgumentError, ValueError):
-        raise ConfigurationError(
-            "not a database URL", column=_SETTING, valid="for example mysql://user:password@host:3306/db"
-        ) from None
-    if dialect == "sqlite":
-        return _sqlite_engine(parsed.set(drivername="sqlite"), parsed.database)
-    if dialect not in _DRIVERS:
-        raise ConfigurationError(
-            "the shared database cannot be of this kind",
-            column=_SETTING,
-            value=dialect,
-            valid="valid: mysql, mariadb, postgresql, sqlite",
-        )
-    engine = create_engine(parsed.set(drivername=_DRIVERS[dialect]), pool_recycle=1800)
-    ping_idle_connections(engine)
-    statement, value = _set_zone(dialect, zone)
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, (value,))
-        connection.commit()
-
-    return engine
-
-
-def ping_idle_connections(engine: Engine) -> None:
-    """Ask a pooled connection whether it still lives before it is lent, unless it was in use a moment ago.
-
-    `pool_pre_ping` asks each time: a third of all that a run of a second's fraction sends to its database.
-    """
-
-    @event.listens_for(engine, "checkin")
-    def _note(_connection: Any, record: ConnectionPoolEntry) -> None:
-        record.info["idle_since"] = time.monotonic()
-
-    @event.listens_for(engine, "checkout")
-    def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
-        if time.monotonic() - record.info.get("idle_since", math.inf) < _IDLE_SECONDS:
-            return
-        try:
-            engine.dialect.do_ping(connection)
-        except engine.dialect.loaded_dbapi.Error as error:
-            raise DisconnectionError from error
+    except ArgumentError:
+        return False  # the engine says what is wrong with it
+    file = parsed.database or ":memory:"
+    return parsed.get_backend_name() == "sqlite" and file != ":memory:" and not Path(file).exists()
 
 
 def translated(error: DBAPIError, url: str) -> ReportHubError:
@@ -210,7 +143,7 @@ def translated(error: DBAPIError, url: str) -> ReportHubError:
     if missing:
         name = next(group for group in missing.groups() if group)
         return ConfigurationError(
-            f"the table {name} does not exist", column=_SETTING, valid="create it with: reporthub init"
+            f"the table {name} does not exist", column=SETTING, valid="create it with: reporthub init"
         )
     column = re.search(
         r"no such column: (\S+)|Unknown column '(\S+)'|column \"?(\S+?)\"? of relation|column (\S+) does not",
@@ -219,7 +152,7 @@ def translated(error: DBAPIError, url: str) -> ReportHubError:
     if column and "reporthub_" in str(error.statement):
         name = next(group for group in column.groups() if group)
         return ConfigurationError(
-            f"the column {name} does not exist", column=_SETTING, valid="create it with: reporthub init"
+            f"the column {name} does not exist", column=SETTING, valid="create it with: reporthub init"
         )
     if "Unknown or incorrect time zone" in words:
         return ConfigurationError(
@@ -228,43 +161,7 @@ def translated(error: DBAPIError, url: str) -> ReportHubError:
             valid="load the server's zone tables (mariadb-tzinfo-to-sql, mysql_tzinfo_to_sql)",
         )
     if _REFUSED.search(words) or isinstance(error, ProgrammingError):
-        return ConfigurationError(f"the shared database refuses us: {words}", column=_SETTING)
+        return ConfigurationError(f"the shared database refuses us: {words}", column=SETTING)
     if isinstance(error, (DataError, IntegrityError)):
         return PermanentError(f"the shared database does not take a value: {words}")
     return TransientError(f"the shared database does not answer: {words}")
-
-
-def _sqlite_engine(url: Any, database: str | None) -> Engine:
-    if database and database != ":memory:":
-        try:
-            Path(database).parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise ConfigurationError(
-                f"the folder cannot be made: {error.strerror}", column="REPORTHUB_HOME", value=database
-            ) from None
-    engine = create_engine(url, connect_args={"timeout": _BUSY_SECONDS})
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: Any, _record: Any) -> None:
-        # Readers never wait for a writer; two writers wait for each other instead of failing.
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA foreign_keys = ON")
-
-    return engine
-
-
-def _set_zone(dialect: str, zone: ZoneInfo) -> tuple[str, str]:
-    """The session's zone: by offset on MySQL where that never changes, since its zone tables may be empty."""
-    if dialect == "postgresql":
-        return "SELECT set_config('TimeZone', %s, false)", zone.key
-    return "SET time_zone = %s", _constant_offset(zone) or zone.key
-
-
-def _constant_offset(zone: ZoneInfo) -> str | None:
-    """`+07:00` for a zone whose offset is the same all year round, else None."""
-    year = datetime.now(UTC).year
-    offsets = {datetime(year, month, 1, tzinfo=zone).utcoffset() for month in range(1, 13)}
-    if len(offsets) != 1:
-        return None
-    minutes = int((offsets.pop() or timedelta()).total_seconds() // 60)
-    return f"{'-' if minutes < 0 else '+'}{abs(minutes) // 60:02d}:{abs(minutes) % 60:02d}"

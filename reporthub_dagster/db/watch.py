@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_, select
 from sqlalchemy.engine import Row
 
 from reporthub_dagster.db import rows
+from reporthub_dagster.db.circuits import held_back
+from reporthub_dagster.db.claims import NOBODY, WAITING
 from reporthub_dagster.db.clock import utc_ago
-from reporthub_dagster.db.executions import NOBODY, WAITING
 from reporthub_dagster.db.leases import is_silent
-from reporthub_dagster.db.ledger import Lease, LedgerEntry, ScheduleState, Slot
+from reporthub_dagster.db.ledger import LateNotice, Lease, LedgerEntry, Notice, ScheduleState, Slot
 from reporthub_dagster.db.models import ReportConfig, ReportExecution, ReportSchedule
+from reporthub_dagster.db.notices import may_be_told
 from reporthub_dagster.db.session import Hub
 
 MOST_NAMED = 100
@@ -68,20 +70,20 @@ class Watch:
 
         A running row that is for no slot and that nobody of ours ever leased is another program's.
         """
-        execution = ReportExecution
-        wanted = or_(
-            Slot.slot < before,
-            and_(Slot.slot.is_(None), execution.started_at < rows.to_wall(before, self._hub.zone)),
-        )
-        ours = or_(execution.status == "queued", Slot.slot.is_not(None), Lease.token.is_not(None))
-        columns = (execution.id, execution.config_id, execution.schedule_id, execution.status)
-        query: Any = (
-            select(*columns, execution.started_at, Slot.slot)
-            .outerjoin(Slot, Slot.execution_id == execution.id)
-            .outerjoin(Lease, Lease.execution_id == execution.id)
-            .where(execution.status.in_(_OPEN), wanted, ours)
-            .order_by(execution.started_at, execution.id)
-            .limit(MOST_NAMED)
+        return [self._late(row) for row in self._all(self._late_query(before))]
+
+    def late_and_untold(self, before: datetime) -> list[LateExecution]:
+        """As `late_executions`, of those that people are to be told of.
+
+        Of a report nobody is told twice in an hour. An execution begun anew is late by its new claim.
+        """
+        first = or_(ReportExecution.status == "queued", Lease.token.is_(None), Lease.token <= 1)
+        query = (
+            self._late_query(before)
+            .outerjoin(LateNotice, LateNotice.execution_id == ReportExecution.id)
+            .outerjoin(Notice, Notice.config_id == ReportExecution.config_id)
+            .where(LateNotice.execution_id.is_(None), may_be_told())
+            .where(or_(first, Lease.claimed_at < rows.to_wall(before, self._hub.zone)))
         )
         return [self._late(row) for row in self._all(query)]
 
@@ -112,13 +114,32 @@ class Watch:
     def retries_due(self) -> int:
         """Executions that another run should hold by now: theirs died, or a delivery is to be tried again."""
         time_has_come = exists().where(
-            LedgerEntry.execution_id == Lease.execution_id, LedgerEntry.next_attempt_at <= utc_ago()
+            LedgerEntry.execution_id == Lease.execution_id,
+            LedgerEntry.next_attempt_at <= utc_ago(),
+            not_(held_back()),
         )
         return self._leases(or_(Lease.run_id == NOBODY, and_(Lease.run_id == WAITING, time_has_come)))
 
     def leases_lost(self) -> int:
         """Executions whose run has been silent for longer than its lease, and that nobody has settled yet."""
         return self._leases(is_silent())
+
+    def _late_query(self, before: datetime) -> Any:
+        execution = ReportExecution
+        wanted = or_(
+            Slot.slot < before,
+            and_(Slot.slot.is_(None), execution.started_at < rows.to_wall(before, self._hub.zone)),
+        )
+        ours = or_(execution.status == "queued", Slot.slot.is_not(None), Lease.token.is_not(None))
+        columns = (execution.id, execution.config_id, execution.schedule_id, execution.status)
+        query: Any = select(*columns, execution.started_at, Slot.slot)
+        return (
+            query.outerjoin(Slot, Slot.execution_id == execution.id)
+            .outerjoin(Lease, Lease.execution_id == execution.id)
+            .where(execution.status.in_(_OPEN), wanted, ours)
+            .order_by(execution.started_at, execution.id)
+            .limit(MOST_NAMED)
+        )
 
     def _leases(self, condition: ColumnElement[bool]) -> int:
         open_ones = ReportExecution.status.in_(_OPEN)

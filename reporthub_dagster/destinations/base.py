@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import ClassVar
 
-from reporthub_dagster.network.egress import EgressPolicy
-from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
-from reporthub_dagster.reporting.host_keys import HostKeys
+from reporthub_dagster.destinations.environment import DestinationSettings
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    ReportHubError,
+    TransientError,
+    UnreachableError,
+)
+from reporthub_dagster.reporting.excerpt import MakeExcerpt
 from reporthub_dagster.reporting.identity import delivery_identity
 from reporthub_dagster.reporting.records import (
     Delivery,
@@ -28,48 +33,16 @@ PARCEL_VARIABLES = ("execution_id", "delivery_name", "file_name", "file_names", 
 
 
 class LostAnswerError(ReportHubError):
-    """Everything was sent and no answer came: nobody can know whether it arrived."""
+    """Everything was sent and no answer came: nobody can know whether it arrived.
 
-
-@dataclass(frozen=True, slots=True)
-class SmtpServer:
-    """The mail server of the environment, for e-mail deliveries without one of their own.
-
-    Attributes:
-        use_tls: STARTTLS after connecting; port 465 and `use_ssl` mean TLS from the first byte.
-        ca_file: PEM file of the certificate authorities to trust instead of the system's; None for those.
+    Args:
+        message: What happened.
+        silent: The server did not answer in time: see `UnreachableError`.
     """
 
-    host: str
-    port: int
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    from_email: str | None = None
-    use_tls: bool = True
-    use_ssl: bool = False
-    ca_file: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MailPolicy:
-    """What an operator says about every mail.
-
-    Attributes:
-        redirect_to: The one address that gets every mail instead of its recipient; None for real deliveries.
-        allowed_domains: Where mail may go, `.example.com` for all below it; empty for anywhere.
-        size_limit: Bytes of an encoded message; what is larger is zipped, then replaced by a link.
-    """
-
-    redirect_to: str | None = None
-    allowed_domains: tuple[str, ...] = ()
-    size_limit: int = 20_000_000
-
-    def allows(self, domain: str) -> bool:
-        """True when mail may go to a domain, given in small letters and ASCII."""
-        return not self.allowed_domains or any(
-            domain == entry or (entry.startswith(".") and domain.endswith(entry))
-            for entry in self.allowed_domains
-        )
+    def __init__(self, message: str, *, silent: bool = False) -> None:
+        super().__init__(message)
+        self.silent = silent
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,36 +54,18 @@ class Parcel:
         files: The rendered files, whole.
         variables: Values for the templates in the delivery's settings, as text.
         is_test: It goes to whoever tries the report: what people read is marked.
+        excerpt: Makes the first rows for a mail's body; None where there is no report.
     """
 
     execution_id: str
     files: tuple[RenderedFile, ...]
     variables: Mapping[str, str]
     is_test: bool = False
+    excerpt: MakeExcerpt | None = None
 
     def identity(self, delivery_id: int, recipient: str) -> str:
         """32 hex digits, the same on every attempt: message ids, webhook ids, names of objects."""
         return delivery_identity(self.execution_id, delivery_id, recipient)
-
-
-@dataclass(frozen=True, slots=True)
-class DestinationSettings:
-    """What destinations get from the environment rather than from their row.
-
-    Attributes:
-        timeout_seconds: For connecting, and for each answer.
-        egress: Which addresses may be reached.
-        mail: Who may get mail, and how large it may be.
-        host_keys: Keys of machines that were connected to; None where nothing can be kept.
-        refuse_unknown_hosts: A machine whose key nobody gave is not connected to.
-    """
-
-    smtp: SmtpServer | None = None
-    timeout_seconds: float = 30.0
-    egress: EgressPolicy = field(default_factory=EgressPolicy)
-    mail: MailPolicy = field(default_factory=MailPolicy)
-    host_keys: HostKeys | None = None
-    refuse_unknown_hosts: bool = False
 
 
 class Destination(ABC):
@@ -164,6 +119,13 @@ class Destination(ABC):
             TransientError: It is not there at the moment.
         """
 
+    def server_of(self, recipient: str) -> str | None:  # noqa: ARG002 - for those who have servers
+        """What a recipient has in common with every delivery that goes to the same server, as `smtp://host:25`.
+
+        None where there is no server that could be away.
+        """
+        return None
+
     def problems(self) -> tuple[ConfigurationError, ...]:
         """Recipients that cannot be reached as their rows stand; sending to them gives `refused` receipts."""
         return ()
@@ -207,9 +169,12 @@ class Destination(ABC):
         try:
             detail = send()
         except TransientError as error:
-            return self._receipt(recipient, "retry", str(error), retry_after=error.retry_after)
+            away = isinstance(error, UnreachableError)
+            return self._receipt(
+                recipient, "retry", str(error), retry_after=error.retry_after, unreachable=away
+            )
         except LostAnswerError as error:
-            return self._receipt(recipient, "unknown", str(error))
+            return self._receipt(recipient, "unknown", str(error), unreachable=error.silent)
         except ReportHubError as error:
             fix = isinstance(error, ConfigurationError)
             return self._receipt(recipient, "refused", str(error), needs_person=fix)
@@ -228,6 +193,7 @@ class Destination(ABC):
         *,
         needs_person: bool = False,
         retry_after: float | None = None,
+        unreachable: bool = False,
     ) -> DeliveryReceipt:
         return DeliveryReceipt(
             delivery_id=self.delivery.id,
@@ -237,6 +203,7 @@ class Destination(ABC):
             at=datetime.now(UTC),
             needs_person=needs_person,
             retry_after=retry_after,
+            unreachable=unreachable,
         )
 
     def _misconfigured(

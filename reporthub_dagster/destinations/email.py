@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
@@ -10,7 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from reporthub_dagster.destinations.addresses import Address, split_addresses
-from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.base import Destination, Parcel
+from reporthub_dagster.destinations.email_body import TABLE_VARIABLE, BodyTexts
 from reporthub_dagster.destinations.email_message import (
     LARGEST_MESSAGE,
     Heading,
@@ -26,7 +26,9 @@ from reporthub_dagster.destinations.email_settings import (
     reply_addresses,
     tolerated,
 )
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.large_mail import Letters
+from reporthub_dagster.destinations.mail_link import FileLink, LinkBucket, MakeLinks
 from reporthub_dagster.destinations.report_link import report_link
 from reporthub_dagster.destinations.smtp_session import Courier, Outcome, SmtpSession
 from reporthub_dagster.reporting.errors import ConfigurationError
@@ -50,6 +52,9 @@ class EmailDestination(Destination):
         self._sender = find_sender(self._config, settings.smtp, delivery.id)
         self._reply_to = reply_addresses(self._config, delivery.id)
         self._warn(*tolerated(self._config, self._route))
+        link_s3 = self._config.link_s3
+        self._bucket = LinkBucket(link_s3, delivery, settings) if link_s3 else None
+        self._warn(*(self._bucket.warnings if self._bucket else ()))
         self._instead = _redirection(settings)
         if self._instead:
             self._warn(f"REPORTHUB_REDIRECT_ALL_MAIL_TO is set: {self._instead.text} gets every mail")
@@ -68,6 +73,10 @@ class EmailDestination(Destination):
         """Everybody who gets a message."""
         return tuple(self._people)
 
+    def server_of(self, recipient: str) -> str:  # noqa: ARG002 - one server takes all
+        """The mail server."""
+        return self._route.server
+
     def problems(self) -> tuple[ConfigurationError, ...]:
         """Addresses that are not valid."""
         return tuple(person for person in self._people.values() if isinstance(person, ConfigurationError))
@@ -78,6 +87,10 @@ class EmailDestination(Destination):
         place = f"report_deliveries {self.delivery.id}, delivery_config"
         return {f"{place}.{name}": text for name, text in texts.items() if text}
 
+    def values(self, parcel: Parcel) -> dict[str, str]:
+        """Also where the rows go, for the bodies of a row that wants some."""
+        return {**super().values(parcel), **({TABLE_VARIABLE: ""} if self._config.body_rows else {})}
+
     def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
         """One message each; a recipient that the row does not name is refused."""
         courier = Courier(self._route, self.settings.timeout_seconds)
@@ -87,16 +100,21 @@ class EmailDestination(Destination):
                 outcome = self._deliver(recipient, letters, courier)
                 where = f" (redirected to {self._instead.text})" if self._instead else ""
                 yield self._receipt(
-                    recipient, outcome.state, outcome.detail + where, needs_person=outcome.needs_person
+                    recipient,
+                    outcome.state,
+                    outcome.detail + where,
+                    needs_person=outcome.needs_person,
+                    unreachable=outcome.unreachable,
                 )
 
     def check(self) -> str:
-        """Connect, encrypt, sign in, leave."""
+        """Connect, encrypt, sign in, leave; also whether the bucket for large files takes some."""
         session = SmtpSession.open(self._route, self.settings.timeout_seconds)
         try:
-            return session.describe()
+            told = session.describe()
         finally:
             session.close()
+        return f"{told}; {self._bucket.check()}" if self._bucket else told
 
     def _deliver(self, recipient: str, letters: Letters, courier: Courier) -> Outcome:
         person = self._people.get(recipient)
@@ -128,19 +146,24 @@ class EmailDestination(Destination):
             reply_to=self._reply_to,
             cc=self._cc,
         )
-        text = fill(self._config.body or body, values).text
-        page = self._config.body_html
-        if page is not None:
-            escaped = {name: html.escape(value) for name, value in values.items()}
-            page = fill(page, escaped).text
-        return Letters(
-            Letter(heading, text, page, parcel.files), folder, report_link(self._config.link, values)
-        )
+        wanted = self._config.body_rows
+        texts = BodyTexts(self._config.body or body, self._config.body_html)
+        text, page = texts.filled(values, parcel.excerpt(wanted) if wanted and parcel.excerpt else None)
+        return Letters(Letter(heading, text, page, parcel.files), folder, self._links(parcel, values))
+
+    def _links(self, parcel: Parcel, values: Mapping[str, str]) -> MakeLinks | None:
+        bucket = self._bucket
+        if bucket is not None:
+            return lambda: bucket.links(parcel)
+        link = report_link(self._config.link, values)
+        return (lambda: (FileLink(values["file_names"], link),)) if link else None
 
     def _find_people(self) -> tuple[Address, ...]:
         """Fill in who gets a message; returns those of `cc`."""
         for row in self.delivery.recipients:
-            if row.kind.lower() == "email":
+            if not row.id:
+                self._add(row.value, None, None, None)
+            elif row.kind.lower() == "email":
                 self._add(row.value, "report_delivery_recipients", row.id, "recipient_value")
             else:
                 self._warn(f"report_delivery_recipients {row.id}: type {row.kind} is not for email, left out")
@@ -150,7 +173,9 @@ class EmailDestination(Destination):
             copies[setting] = self._add(value, "report_deliveries", self.delivery.id, column)
         return tuple(copies["cc"])
 
-    def _add(self, value: str | tuple[str, ...], table: str, row: int, column: str) -> list[Address]:
+    def _add(
+        self, value: str | tuple[str, ...], table: str | None, row: int | None, column: str | None
+    ) -> list[Address]:
         """Everybody in `value` becomes a recipient who is not one yet; returns the valid addresses."""
         found = {}
         for text in split_addresses(value) or ([value] if isinstance(value, str) else []):
@@ -185,7 +210,9 @@ def _redirection(settings: DestinationSettings) -> Address | None:
     return parse_located(to, table=None, row=None, column="REPORTHUB_REDIRECT_ALL_MAIL_TO")
 
 
-def _not_allowed(address: Address, table: str, row: int, column: str) -> ConfigurationError:
+def _not_allowed(
+    address: Address, table: str | None, row: int | None, column: str | None
+) -> ConfigurationError:
     return ConfigurationError(
         "mail may not go to this domain",
         table=table,

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import AliasChoices, Field
+from typing import Annotated, Any
+
+from pydantic import AliasChoices, BeforeValidator, Field
 
 from reporthub_dagster.destinations.addresses import Address, split_addresses
-from reporthub_dagster.destinations.base import DestinationSettings, SmtpServer
+from reporthub_dagster.destinations.environment import DestinationSettings, SmtpServer
 from reporthub_dagster.destinations.row_settings import RowSettings, Secret
 from reporthub_dagster.destinations.smtp_connect import Route
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.redaction import revealed
 
+MOST_BODY_ROWS = 1_000
 _STARTTLS_PORT, _TLS_PORT = 587, 465
+
+
+def _rows(given: Any) -> Any:
+    return MOST_BODY_ROWS if given == "all" else given
 
 
 class EmailSettings(RowSettings):
@@ -22,7 +30,9 @@ class EmailSettings(RowSettings):
         use_ssl: TLS from the first byte; always at port 465.
         tls_ca_file: PEM file of the authority to trust instead of the system's.
         tls_verify: False accepts any certificate.
+        body_rows: How many of the first rows the body shows; 1,000 for `all`.
         link: Where people find files that are too large for a mail: see `report_link`.
+        link_s3: A bucket for those files, and for how long its links work: see `LinkBucket`.
     """
 
     subject: str | None = Field(None, validation_alias=AliasChoices("subject_template", "subject"))
@@ -41,7 +51,9 @@ class EmailSettings(RowSettings):
     reply_to: str | tuple[str, ...] = ()
     tls_ca_file: str | None = None
     tls_verify: bool = True
+    body_rows: Annotated[int, BeforeValidator(_rows)] | None = Field(None, ge=1, le=MOST_BODY_ROWS)
     link: str | None = None
+    link_s3: dict[str, Any] = Field(default_factory=dict, repr=False)
 
 
 def find_route(settings: EmailSettings, surroundings: DestinationSettings, row: int) -> Route:
@@ -72,7 +84,7 @@ def find_route(settings: EmailSettings, surroundings: DestinationSettings, row: 
     username, password = known.username, known.password
     if settings.username:
         username = settings.username
-        password = settings.password.get_secret_value() if settings.password else None
+        password = revealed(settings.password)
     return Route(
         host=known.host.strip(),
         port=port,
@@ -117,7 +129,7 @@ def setting_address(text: str, setting: str, row: int) -> Address:
     return parse_located(text, table="report_deliveries", row=row, column=f"delivery_config.{setting}")
 
 
-def parse_located(text: str, *, table: str | None, row: int | None, column: str) -> Address:
+def parse_located(text: str, *, table: str | None, row: int | None, column: str | None) -> Address:
     """An address, with errors that say in which row or setting it stands."""
     try:
         return Address.parse(text)

@@ -10,7 +10,8 @@ from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path, PurePath
 
-from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.base import Destination, Parcel
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.file_share_settings import FileShareSettings
 from reporthub_dagster.destinations.folder import Folder
 from reporthub_dagster.destinations.parcel_files import chunks_of, is_same
@@ -59,6 +60,10 @@ class FileShareDestination(Destination):
     def recipients(self) -> tuple[str, ...]:
         """Labels and paths."""
         return self._remote.recipients() if self._remote else tuple(self._folders)
+
+    def server_of(self, recipient: str) -> str | None:
+        """The SMB server; a mounted folder has none."""
+        return self._remote.server_of(recipient) if self._remote else None
 
     def templates(self) -> Mapping[str, str]:
         """The paths."""

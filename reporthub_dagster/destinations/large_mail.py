@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from hashlib import file_digest
@@ -12,8 +12,11 @@ from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from reporthub_dagster.destinations.addresses import Address
 from reporthub_dagster.destinations.email_message import Letter, Message, TooLargeError
+from reporthub_dagster.destinations.mail_link import FileLink, MakeLinks
 from reporthub_dagster.destinations.parcel_files import chunks_of
 from reporthub_dagster.reporting.records import RenderedFile
+
+_WITH_LINKS = 2
 
 
 class Letters:
@@ -22,12 +25,13 @@ class Letters:
     Args:
         letter: With the files as they are.
         folder: Where a zip may be written.
-        link: Where the files are; None where nobody can fetch them.
+        links: Makes the links to the files; None where nobody can fetch them.
     """
 
-    def __init__(self, letter: Letter, folder: Path, link: str | None) -> None:
+    def __init__(self, letter: Letter, folder: Path, links: MakeLinks | None) -> None:
         self._made = [letter]
-        self._smaller = self._forms(letter, folder, link)
+        self._links = links
+        self._folder = folder
 
     def addressed(
         self,
@@ -54,17 +58,20 @@ class Letters:
 
     def _form(self, position: int) -> Letter | None:
         if position == len(self._made):
-            smaller = next(self._smaller, None)
+            smaller = self._smaller(position)
             if smaller is None:
                 return None
             self._made.append(smaller)
         return self._made[position]
 
-    def _forms(self, letter: Letter, folder: Path, link: str | None) -> Iterator[Letter]:
-        if letter.files:
-            yield replace(letter, files=(zipped(letter.files, folder),))
-        if letter.files and link:
-            yield _linked(letter, link)
+    def _smaller(self, position: int) -> Letter | None:
+        """The next form; what fails on the way may be tried again for the next recipient."""
+        letter = self._made[0]
+        if not letter.files:
+            return None
+        if position == 1:
+            return replace(letter, files=(zipped(letter.files, self._folder),))
+        return _linked(letter, self._links()) if position == _WITH_LINKS and self._links else None
 
 
 def zipped(files: Sequence[RenderedFile], folder: Path) -> RenderedFile:
@@ -90,12 +97,15 @@ def zipped(files: Sequence[RenderedFile], folder: Path) -> RenderedFile:
     return RenderedFile(path, name, "zip", "application/zip", path.stat().st_size, digest, rows)
 
 
-def _linked(letter: Letter, link: str) -> Letter:
+def _linked(letter: Letter, links: Sequence[FileLink]) -> Letter:
     """Without files; both texts say where they are."""
-    names = ", ".join(file.name for file in letter.files)
-    text = f"{letter.text}\n\n{names}: too large for a mail, to be found at\n{link}\n"
-    page = letter.html
+    text, page, added = letter.text, letter.html, ""
+    for link in links:
+        until = f" until {link.until:%Y-%m-%d %H:%M} UTC" if link.until else ""
+        text += f"\n\n{link.names}: too large for a mail, to be found{until} at\n{link.url}\n"
+        anchor = f'<a href="{html.escape(link.url)}">{html.escape(link.names)}</a>'
+        added += f"\n<p>{anchor} (too large for a mail, to be found there{until})</p>"
     if page is not None:
-        anchor = f'<a href="{html.escape(link)}">{html.escape(names)}</a>'
-        page = f"{page}\n<p>{anchor} (too large for a mail)</p>"
+        before, end, after = page.rpartition("</body>") if "</body>" in page else (page, "", "")
+        page = f"{before}{added}{end}{after}"
     return replace(letter, text=text, html=page, files=())

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import PurePosixPath
 from typing import Any, Literal
+from urllib.parse import quote, urlsplit
 
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import AliasChoices, Field
 
-from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.base import Parcel
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.parcel_files import chunks_of
-from reporthub_dagster.destinations.remote_path import RemotePath, override_of
+from reporthub_dagster.destinations.remote_files import RemoteFiles
+from reporthub_dagster.destinations.remote_path import RemotePath
 from reporthub_dagster.destinations.row_settings import RowSettings, Secret
-from reporthub_dagster.destinations.s3_client import s3_client, translated
+from reporthub_dagster.destinations.s3_errors import translated
+from reporthub_dagster.network.s3_client import s3_client
 from reporthub_dagster.reporting.errors import TransientError
-from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, RenderedFile
+from reporthub_dagster.reporting.records import Delivery, Recipient, RenderedFile
+from reporthub_dagster.reporting.redaction import revealed
 
 PART = 16 << 20
 """Bytes of a part; a file that is larger goes in parts. The protocol takes 10,000 of them."""
@@ -59,11 +65,11 @@ class S3Settings(RowSettings):
     tls_ca_file: str | None = None
 
 
-class S3Destination(Destination):
+class S3Destination(RemoteFiles[Any]):
     """Recipients are the rows, each a label or a prefix or key of its own (with a `/`); else the bucket's."""
 
     method = "s3"
-    repeatable = True
+    overrides = ("key", "prefix")
 
     def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
         super().__init__(delivery, settings)
@@ -74,27 +80,24 @@ class S3Destination(Destination):
         if (config.access_key is None) != (config.secret_key is None):
             missing = "secret_key" if config.secret_key is None else "access_key"
             raise self._misconfigured("it is missing", missing, valid="give both, or neither")
-        self._paths = self._find_paths()
+        self._paths = self._find_paths(self._common_path(), config.bucket)
         self._client = self._connected()
 
-    def recipients(self) -> tuple[str, ...]:
-        """Labels, prefixes and keys."""
-        return tuple(self._paths)
+    def server_of(self, recipient: str) -> str:  # noqa: ARG002 - one endpoint takes all
+        """The endpoint."""
+        parts = urlsplit(self._client.meta.endpoint_url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname}{port}"
 
-    def templates(self) -> Mapping[str, str]:
-        """The keys and prefixes."""
-        paths = self._paths.values()
-        return {f"{path.table} {path.row}, {path.column}": path.template for path in paths}
+    def publish(self, parcel: Parcel, lifetime: timedelta) -> list[tuple[str, str]]:
+        """Put every file there; its name and a link that gives it to whoever has it, for so long.
 
-    def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
-        """Put every file where each recipient wants it; an object of the same key is replaced."""
+        Raises:
+            ConfigurationError, TransientError, PermanentError: A file cannot be put there.
+        """
         with contextlib.closing(self._client):
-            for recipient in recipients:
-                path = self._paths.get(recipient)
-                if path is None:
-                    yield self._stranger(recipient)
-                else:
-                    yield self._attempted(recipient, partial(self._deliver, parcel, path))
+            places = self._put_all(parcel, self._common_path())
+            return [(file.name, self._signed(file, place, lifetime)) for file, place in places]
 
     def check(self) -> str:
         """Begin an upload below every prefix and abort it: nothing is left, and no event is set off."""
@@ -113,14 +116,34 @@ class S3Destination(Destination):
     def _where(self) -> str:
         return f"the bucket {self._config.bucket}"
 
-    def _deliver(self, parcel: Parcel, path: RemotePath) -> str:
+    def _signed(self, file: RenderedFile, place: PurePosixPath, lifetime: timedelta) -> str:
+        name = quote(file.name)
+        wanted = {
+            "Bucket": self._config.bucket,
+            "Key": str(place).lstrip("/"),
+            "ResponseContentDisposition": f"attachment; filename*=UTF-8''{name}",
+        }
+        seconds = int(lifetime.total_seconds())
+        try:
+            return str(self._client.generate_presigned_url("get_object", wanted, ExpiresIn=seconds))
+        except BotoCoreError as error:
+            raise translated(error, self._where, self.delivery.id) from None
+
+    def _way(self) -> Any:
+        return self._client
+
+    def _deliver(self, way: Any, parcel: Parcel, path: RemotePath) -> str:  # noqa: ARG002 - the client is one
+        places = self._put_all(parcel, path)
+        return ", ".join(f"s3://{self._config.bucket}/{place}" for _, place in places)
+
+    def _put_all(self, parcel: Parcel, path: RemotePath) -> list[tuple[RenderedFile, PurePosixPath]]:
         places = path.places(parcel.files, self.values(parcel))
         for file, place in places:
             try:
                 self._put(file, place, parcel.execution_id)
             except (ClientError, BotoCoreError, OSError) as error:
                 raise translated(error, self._where, self.delivery.id) from None
-        return ", ".join(f"s3://{self._config.bucket}/{place}" for _, place in places)
+        return places
 
     def _put(self, file: RenderedFile, place: PurePosixPath, execution_id: str) -> None:
         common = {"Bucket": self._config.bucket, "Key": str(place).lstrip("/")}
@@ -156,30 +179,24 @@ class S3Destination(Destination):
                 self._client.abort_multipart_upload(**upload)
             raise
 
-    def _find_paths(self) -> dict[str, RemotePath]:
-        config, table = self._config, "report_deliveries"
+    def _common_path(self) -> RemotePath:
+        config = self._config
         setting = "key" if config.key else "prefix"
-        common = RemotePath(
+        return RemotePath(
             (config.key or config.prefix or "").strip("/"),
-            table,
+            "report_deliveries",
             self.delivery.id,
             f"delivery_config.{setting}",
             names_file=bool(config.key),
         )
-        found: dict[str, RemotePath] = {}
-        for row in self.delivery.recipients:
-            name = row.value.strip()
-            own = override_of(row, "key", "prefix")
-            if own is None and "/" in name:
-                own = (name, "recipient_value")
-            place = common
-            if own is not None:
-                is_key = own[1].endswith(".key") or row.kind.lower() == "key"
-                template = own[0].removeprefix(f"s3://{config.bucket}").strip("/")
-                place = RemotePath(template, "report_delivery_recipients", row.id, own[1], names_file=is_key)
-            if name:
-                found.setdefault(name, place)
-        return found or {common.template or config.bucket: common}
+
+    def _is_path(self, name: str) -> bool:
+        return "/" in name
+
+    def _own_path(self, row: Recipient, template: str, column: str) -> RemotePath:
+        own = template.removeprefix(f"s3://{self._config.bucket}").strip("/")
+        is_key = column.endswith(".key") or row.kind.lower() == "key"
+        return replace(super()._own_path(row, own, column), names_file=is_key)
 
     def _connected(self) -> Any:
         config = self._config
@@ -189,9 +206,9 @@ class S3Destination(Destination):
                 self.settings.timeout_seconds,
                 region=config.region,
                 endpoint_url=config.endpoint_url,
-                access_key=config.access_key.get_secret_value() if config.access_key else None,
-                secret_key=config.secret_key.get_secret_value() if config.secret_key else None,
-                session_token=config.session_token.get_secret_value() if config.session_token else None,
+                access_key=revealed(config.access_key),
+                secret_key=revealed(config.secret_key),
+                session_token=revealed(config.session_token),
                 ca_file=config.tls_ca_file,
             )
         except (ValueError, BotoCoreError) as error:

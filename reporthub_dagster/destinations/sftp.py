@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from functools import partial
-
 import asyncssh
 
-from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
+from reporthub_dagster.destinations.base import Parcel
 from reporthub_dagster.destinations.carrier import Carrier
-from reporthub_dagster.destinations.remote_path import RemotePath, override_of
+from reporthub_dagster.destinations.environment import DestinationSettings
+from reporthub_dagster.destinations.remote_files import RemoteFiles
+from reporthub_dagster.destinations.remote_path import RemotePath
 from reporthub_dagster.destinations.sftp_errors import working
-from reporthub_dagster.destinations.sftp_session import Access, SftpSession
-from reporthub_dagster.destinations.sftp_settings import SftpSettings, client_key, given_keys
+from reporthub_dagster.destinations.sftp_session import SftpSession
+from reporthub_dagster.destinations.sftp_settings import SftpSettings
+from reporthub_dagster.network.ssh_session import Access
 from reporthub_dagster.reporting.errors import ReportHubError
-from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt, RenderedFile
+from reporthub_dagster.reporting.records import Delivery, RenderedFile
 
 
-class SftpDestination(Destination):
+class SftpDestination(RemoteFiles[Carrier[SftpSession]]):
     """Recipients are the rows, each a label or an absolute path; without rows, `remote_path`."""
 
     method = "sftp"
-    repeatable = True
+    overrides = ("remote_path", "path")
 
     def __init__(self, delivery: Delivery, settings: DestinationSettings) -> None:
         super().__init__(delivery, settings)
@@ -34,38 +34,18 @@ class SftpDestination(Destination):
             raise self._misconfigured(
                 "there is nothing to sign in with", "password", valid="or set private_key"
             )
-        trusted = given_keys(config, delivery.id)
-        if trusted is None and config.fingerprint is None and not settings.refuse_unknown_hosts:
+        login, refuse_unknown = config.login(delivery.id), settings.refuse_unknown_hosts
+        self._access = Access.of(login, settings.egress, settings.host_keys, refuse_unknown=refuse_unknown)
+        if self._access.trusted is None and login.fingerprint is None and not refuse_unknown:
             self._warn("delivery_config.host_key is not set: the key of the first connection is kept")
-        key = client_key(config, delivery.id)
-        self._access = Access(config, key, trusted, delivery.id, settings)
-        self._paths = self._find_paths()
-
-    def recipients(self) -> tuple[str, ...]:
-        """Labels and paths."""
-        return tuple(self._paths)
-
-    def templates(self) -> Mapping[str, str]:
-        """The paths."""
-        paths = self._paths.values()
-        return {f"{path.table} {path.row}, {path.column}": path.template for path in paths}
-
-    def send(self, parcel: Parcel, recipients: Sequence[str]) -> Generator[DeliveryReceipt, None, None]:
-        """Put every file where each recipient wants it; a file of the same name is replaced in one step."""
-        carrier = Carrier(partial(SftpSession.open, self._access))
-        try:
-            for recipient in recipients:
-                path = self._paths.get(recipient)
-                if path is None:
-                    yield self._stranger(recipient)
-                else:
-                    yield self._attempted(recipient, partial(self._deliver, carrier, parcel, path))
-        finally:
-            carrier.close()
+        common = RemotePath(
+            config.remote_path, "report_deliveries", delivery.id, "delivery_config.remote_path"
+        )
+        self._paths = self._find_paths(common, config.host)
 
     def check(self) -> str:
         """Connect, recognise the machine, sign in, write a probe into every folder and remove it."""
-        carrier = Carrier(partial(SftpSession.open, self._access))
+        carrier = self._way()
         try:
             session = carrier.session()
             for path in {path.base: path for path in self._paths.values()}.values():
@@ -77,14 +57,26 @@ class SftpDestination(Destination):
         finally:
             carrier.close()
 
-    def _deliver(self, carrier: Carrier[SftpSession], parcel: Parcel, path: RemotePath) -> str:
+    def server_of(self, recipient: str) -> str:  # noqa: ARG002 - one machine takes all
+        """The SFTP server."""
+        return f"sftp://{self._config.host.lower()}:{self._config.port}"
+
+    def _way(self) -> Carrier[SftpSession]:
+        return Carrier(self._open)
+
+    def _open(self) -> SftpSession:
+        session = SftpSession.open(self._access)
+        session.create_directory = self._config.create_directory
+        return session
+
+    def _deliver(self, way: Carrier[SftpSession], parcel: Parcel, path: RemotePath) -> str:
         places = path.places(parcel.files, self.values(parcel))
-        session = carrier.session()
+        session = way.session()
         for file, place in places:
             try:
                 session.put(file, place, path.base)
             except (asyncssh.Error, OSError) as error:
-                raise self._failure(error, carrier, session, path, file) from None
+                raise self._failure(error, way, session, path, file) from None
         told = f"{self._config.host}: {', '.join(str(place) for _, place in places)}"
         return f"{told} ({session.note})" if session.note else told
 
@@ -101,17 +93,5 @@ class SftpDestination(Destination):
             carrier.close()
         return working(error, path, self._config, free=free, needed=file.size)
 
-    def _find_paths(self) -> dict[str, RemotePath]:
-        common = RemotePath(
-            self._config.remote_path, "report_deliveries", self.delivery.id, "delivery_config.remote_path"
-        )
-        found: dict[str, RemotePath] = {}
-        for row in self.delivery.recipients:
-            name = row.value.strip()
-            own = override_of(row, "remote_path", "path")
-            if own is None and name.startswith("/"):
-                own = (name, "recipient_value")
-            place = RemotePath(own[0], "report_delivery_recipients", row.id, own[1]) if own else common
-            if name:
-                found.setdefault(name, place)
-        return found or {common.template or self._config.host: common}
+    def _is_path(self, name: str) -> bool:
+        return name.startswith("/")

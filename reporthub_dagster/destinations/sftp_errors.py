@@ -6,7 +6,13 @@ import asyncssh
 
 from reporthub_dagster.destinations.remote_path import RemotePath
 from reporthub_dagster.destinations.sftp_settings import SftpSettings
-from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
+from reporthub_dagster.network.ssh_errors import words_of
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    ReportHubError,
+    TransientError,
+    UnreachableError,
+)
 
 _GONE = (
     asyncssh.SFTPConnectionLost,
@@ -18,25 +24,6 @@ _MISSING = (asyncssh.SFTPNoSuchFile, asyncssh.SFTPNoSuchPath, asyncssh.SFTPNotAD
 _FORBIDDEN = (asyncssh.SFTPPermissionDenied, asyncssh.SFTPWriteProtect)
 _FULL = (asyncssh.SFTPNoSpaceOnFilesystem, asyncssh.SFTPQuotaExceeded)
 _NAMES = (asyncssh.SFTPInvalidFilename, asyncssh.SFTPFileIsADirectory, asyncssh.SFTPLinkLoop)
-
-
-def connecting(error: Exception, config: SftpSettings, row: int, *, pinned: bool) -> ReportHubError:
-    """A connection that did not come about, for another reason than the machine's key."""
-    where = f"{config.host}:{config.port}"
-    if isinstance(error, asyncssh.PermissionDenied):
-        key = config.private_key is not None
-        setting, what = ("private_key", "the key") if key else ("password", "the user name or the password")
-        return _wrong(f"{where} refused {what}", setting, row, "set the user name and what it signs in with")
-    if isinstance(error, asyncssh.KeyExchangeFailed):
-        cure = "the machine has a new host key, or knows no algorithm of ours"
-        return _wrong(
-            f"{where} and we have no algorithm in common", "host_key" if pinned else "host", row, cure
-        )
-    if isinstance(error, asyncssh.ChannelOpenError | asyncssh.SFTPError):
-        return _wrong(f"{where} offers no SFTP to {config.username}", "username", row, "ask its operator")
-    silent = isinstance(error, TimeoutError | asyncssh.TimeoutError)
-    why = f"it did not answer within {config.timeout:g} s" if silent else _words(error)
-    return TransientError(f"{where} cannot be reached: {why}")
 
 
 def working(
@@ -53,9 +40,9 @@ def working(
     """
     where = f"{config.host}:{config.port}"
     if isinstance(error, _GONE):
-        return TransientError(f"{where} hung up before the file was in place: {_words(error)}")
+        return TransientError(f"{where} hung up before the file was in place: {words_of(error)}")
     if isinstance(error, TimeoutError):
-        return TransientError(f"{where} did not answer within {config.timeout:g} s")
+        return UnreachableError(f"{where} did not answer within {config.timeout:g} s")
     if isinstance(error, _FULL) or (
         isinstance(error, asyncssh.SFTPFailure) and free is not None and free < needed
     ):
@@ -74,42 +61,4 @@ def working(
                 value=place.template or ".",
                 valid=cure,
             )
-    return TransientError(f"{where} could not take the file: {_words(error)}")
-
-
-def unknown_key(key: asyncssh.SSHKey, config: SftpSettings, row: int) -> ConfigurationError:
-    """Nobody has said by which key the machine is recognised."""
-    return _wrong(
-        f"the host key of {config.host}:{config.port} is unknown",
-        "host_key",
-        row,
-        f"if the machine's operator confirms {key.get_fingerprint()}, set it",
-    )
-
-
-def changed_key(key: asyncssh.SSHKey, config: SftpSettings, row: int, *, given: bool) -> ConfigurationError:
-    """The machine shows another key than the one by which it was recognised."""
-    cure = (
-        "set the new key there"
-        if given or config.fingerprint
-        else "set it there, or delete the row of this host and port from reporthub_host_keys"
-    )
-    return _wrong(
-        f"{config.host}:{config.port} shows another host key than before, {key.get_fingerprint()}: "
-        "it may be another machine, and nothing was sent",
-        "host_key",
-        row,
-        f"if its operator confirms the new key, {cure}",
-    )
-
-
-def _wrong(problem: str, setting: str, row: int, cure: str) -> ConfigurationError:
-    return ConfigurationError(
-        problem, table="report_deliveries", row=row, column=f"delivery_config.{setting}", valid=cure
-    )
-
-
-def _words(error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    return str(error) or type(error).__name__
+    return TransientError(f"{where} could not take the file: {words_of(error)}")

@@ -10,7 +10,12 @@ from smbprotocol.exceptions import (
     SMBUnsupportedFeature,
 )
 
-from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    ReportHubError,
+    TransientError,
+    UnreachableError,
+)
 
 _MISSING = frozenset({0xC0000034, 0xC000003A, 0xC000000F, 0xC0000103})
 _FORBIDDEN = frozenset({0xC0000022, 0xC00000A2, 0xC00000CA})
@@ -33,14 +38,9 @@ def translated(
         place: An error that names where the path stands; its problem is filled in.
     """
     status = _status(error)
-    if isinstance(error, LogonFailure | SMBAuthenticationError) or status in _ACCOUNTS:
-        cure = "set username, password and domain"
-        return _wrong(f"{where} refused the user name or the password", "password", row, cure)
-    if status in _NO_SHARE:
-        return _wrong(f"{where}: there is no such share", "share", row, "correct its name")
-    if isinstance(error, SMBUnsupportedFeature) or "encrypt" in str(error).lower():
-        cure = "ask its operator for SMB 3; false sends in the clear"
-        return _wrong(f"{where} does not encrypt", "encrypt", row, cure)
+    stranger = _unaccepted(error, status, where, row)
+    if stranger is not None:
+        return stranger
     if status in _FULL:
         return TransientError(f"{where}: the disk or the quota is full")
     for statuses, problem, cure in (
@@ -58,8 +58,28 @@ def translated(
                 value=known.value,
                 valid=cure,
             )
-    silent = isinstance(error, TimeoutError)
-    return TransientError(f"{where} cannot be reached: {'no answer in time' if silent else _words(error)}")
+    words = "no answer in time" if isinstance(error, TimeoutError) else _words(error)
+    if status:
+        later, problem = TransientError, "does not take it now"
+    else:
+        later, problem = UnreachableError, "cannot be reached"
+    return later(f"{where} {problem}: {words}")
+
+
+def _unaccepted(error: Exception, status: int, where: str, row: int) -> ConfigurationError | None:
+    """What is wrong where the two sides do not accept each other."""
+    if isinstance(error, LogonFailure | SMBAuthenticationError) or status in _ACCOUNTS:
+        cure = "set username, password and domain"
+        return _wrong(f"{where} refused the user name or the password", "password", row, cure)
+    if status in _NO_SHARE:
+        return _wrong(f"{where}: there is no such share", "share", row, "correct its name")
+    if "as a guest" in str(error):
+        problem = f"{where} lets anybody in and knows no password, so it cannot prove who it is"
+        return _wrong(problem, "username", row, "set a user that this server knows; nothing was sent")
+    if isinstance(error, SMBUnsupportedFeature) or "encrypt" in str(error).lower():
+        cure = "ask its operator for SMB 3; false sends in the clear"
+        return _wrong(f"{where} does not encrypt", "encrypt", row, cure)
+    return None
 
 
 def _status(error: Exception) -> int:

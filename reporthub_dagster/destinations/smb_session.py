@@ -43,6 +43,7 @@ class SmbSession(Session):
     def __init__(self, access: SmbAccess) -> None:
         self._access = access
         self._cache: dict[str, Any] = {}
+        self._connection: Any = None
         self._address = self._checked_address()
         smbclient.ClientConfig(skip_dfs=True)  # a referral would lead to a server that nobody checked
         with self._limited():
@@ -56,6 +57,7 @@ class SmbSession(Session):
                 connection_cache=self._cache,
                 auth_protocol="ntlm",
             )
+        (self._connection,) = self._cache.values()
 
     def close(self) -> None:
         """End the connection, in whatever state it is."""
@@ -137,7 +139,11 @@ class SmbSession(Session):
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[None]:
-        """Cut the connection when a step takes too long: smbprotocol itself would wait for minutes."""
+        """Cut the connection when a step takes too long: smbprotocol itself would wait for minutes.
+
+        A connection that is lost stays lost: smbclient would make another one, signed in as nobody.
+        """
+        self._require_connection()
         overdue = threading.Event()
 
         def end() -> None:
@@ -152,9 +158,14 @@ class SmbSession(Session):
         except Exception:
             if overdue.is_set():
                 raise TimeoutError from None
+            self._require_connection()
             raise
         finally:
             timer.cancel()
+
+    def _require_connection(self) -> None:
+        if self._connection is not None and not self._connection.transport.connected:
+            raise ConnectionResetError("the connection is lost") from None
 
     def _cut(self) -> None:
         for connection in list(self._cache.values()):

@@ -10,7 +10,12 @@ import ssl
 from dataclasses import dataclass, field
 
 from reporthub_dagster.network.egress import EgressPolicy
-from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError, TransientError
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    ReportHubError,
+    TransientError,
+    UnreachableError,
+)
 from reporthub_dagster.reporting.redaction import redact
 
 _OK, _PERMANENT = 2, 5  # first digits of answers
@@ -20,6 +25,7 @@ _ENVIRONMENT = {
     "username": "SMTP_USER",
     "password": "SMTP_PASSWORD",
     "use_tls": "SMTP_USE_TLS",
+    "tls_ca_file": "REPORTHUB_SMTP_CA_FILE",
 }
 
 
@@ -49,6 +55,11 @@ class Route:
     def name(self) -> str:
         """For messages."""
         return f"the mail server {self.host}:{self.port}"
+
+    @property
+    def server(self) -> str:
+        """The same for every delivery that goes by this server."""
+        return f"smtp://{self.host.lower()}:{self.port}"
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -95,7 +106,8 @@ def connect(route: Route, timeout: float) -> smtplib.SMTP:
 
     Raises:
         ConfigurationError: The server or we refuse; nothing was sent in the clear that should not be.
-        TransientError: It is not there, or not now.
+        UnreachableError: It is not there.
+        TransientError: It is not ready.
     """
     context = _tls_context(route)
     with contextlib.ExitStack() as opened:
@@ -188,7 +200,7 @@ def _translated(error: Exception, route: Route) -> ReportHubError:
         return route.misconfigured("has no valid name", "smtp_server", "give a host name")
     silent = isinstance(error, TimeoutError) or isinstance(error.__context__, TimeoutError)
     why = "it did not answer in time; a port that begins with TLS needs use_ssl" if silent else str(error)
-    return TransientError(f"{route.name} cannot be reached: {why} (set in {route.setting('smtp_server')})")
+    return UnreachableError(f"{route.name} cannot be reached: {why} (set in {route.setting('smtp_server')})")
 
 
 def _refusal(error: smtplib.SMTPResponseException, route: Route) -> ReportHubError:

@@ -16,9 +16,9 @@ from reporthub_dagster.destinations.email_message import Message
 from reporthub_dagster.destinations.smtp_connect import Route, connect
 from reporthub_dagster.reporting.errors import (
     ConfigurationError,
-    PermanentError,
     ReportHubError,
     TransientError,
+    UnreachableError,
 )
 from reporthub_dagster.reporting.records import ReceiptState
 
@@ -43,6 +43,7 @@ class Outcome:
         stale: It was gone before this message began, on a connection that was used before.
         ends: Nothing more can be sent for now: everybody left gets the same state.
         needs_person: It is refused until a person changes a row.
+        unreachable: The server was away or fell silent.
     """
 
     state: ReceiptState
@@ -51,6 +52,7 @@ class Outcome:
     stale: bool = False
     ends: bool = False
     needs_person: bool = False
+    unreachable: bool = False
 
 
 class SmtpSession:
@@ -168,15 +170,13 @@ class Courier:
         try:
             session = self._session = self._session or SmtpSession.open(self._route, self._timeout)
         except ReportHubError as error:
-            state: ReceiptState = "retry" if isinstance(error, TransientError) else "refused"
-            self._end = Outcome(state, str(error), needs_person=isinstance(error, ConfigurationError))
+            unreachable = isinstance(error, UnreachableError)
+            self._end = replace(_failed(error), unreachable=unreachable)
             return self._end
         try:
             message = compose(session)
-        except PermanentError as error:
-            return Outcome("refused", str(error))
-        except TransientError as error:
-            return Outcome("retry", str(error))
+        except ReportHubError as error:
+            return _failed(error)
         outcome = session.transact(message)
         self._learn(outcome)
         return self.deliver(compose) if outcome.stale else outcome
@@ -194,7 +194,13 @@ class Courier:
             return
         self._losses = self._losses + 1 if outcome.lost else 0
         if outcome.ends or self._losses >= _MOST_LOSSES:
-            self._end = Outcome("retry", f"not tried after this: {outcome.detail}")
+            detail = f"not tried after this: {outcome.detail}"
+            self._end = Outcome("retry", detail, unreachable=outcome.unreachable)
+
+
+def _failed(error: ReportHubError) -> Outcome:
+    state: ReceiptState = "retry" if isinstance(error, TransientError) else "refused"
+    return Outcome(state, str(error), needs_person=isinstance(error, ConfigurationError))
 
 
 def _judged(code: int, answer: bytes, *, garbled: ReceiptState) -> Outcome:
@@ -209,7 +215,9 @@ def _judged(code: int, answer: bytes, *, garbled: ReceiptState) -> Outcome:
 
 def _lost(state: ReceiptState, detail: str, error: Exception, *, stale: bool = False) -> Outcome:
     if isinstance(error.__context__, TimeoutError):
-        return Outcome(state, detail.replace("hung up", "fell silent"), lost=True, ends=True)
+        return Outcome(
+            state, detail.replace("hung up", "fell silent"), lost=True, ends=True, unreachable=True
+        )
     return Outcome(state, detail, lost=True, stale=stale)
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import html
 import ssl
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote, urlsplit
@@ -14,29 +13,19 @@ from urllib.parse import quote, urlsplit
 import httpx
 from pydantic import SecretStr
 
-from reporthub_dagster.destinations.base import Destination, DestinationSettings, Parcel
-from reporthub_dagster.destinations.chat_presets import chat_message
-from reporthub_dagster.destinations.json_template import fill_json, template_text
-from reporthub_dagster.destinations.report_link import report_link
-from reporthub_dagster.destinations.request_body import Body, Document, Multipart, Sending
+from reporthub_dagster.destinations.base import Destination, Parcel
+from reporthub_dagster.destinations.environment import DestinationSettings
+from reporthub_dagster.destinations.request_body import Sending
 from reporthub_dagster.destinations.standard_webhook import key_of, signed_headers, webhook_id
-from reporthub_dagster.destinations.webhook_document import default_document
+from reporthub_dagster.destinations.webhook_content import WebhookContent
 from reporthub_dagster.destinations.webhook_errors import judge, translated
 from reporthub_dagster.destinations.webhook_settings import WebhookSettings
 from reporthub_dagster.network.http_client import http_client, tls_context
-from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
+from reporthub_dagster.reporting.errors import TransientError
 from reporthub_dagster.reporting.records import Delivery, DeliveryReceipt
 from reporthub_dagster.reporting.text_template import fill
 
-_JSON = "application/json"
 _LONGEST_ANSWER = 1 << 16
-_ESCAPES: Mapping[str, Callable[[str], str]] = {
-    "application/x-www-form-urlencoded": partial(quote, safe=""),
-    "application/xml": html.escape,
-    "text/xml": html.escape,
-    "text/html": html.escape,
-}
-"""How a value stands in a template that is not JSON, by its media type; otherwise as it is."""
 
 
 class WebhookDestination(Destination):
@@ -55,8 +44,7 @@ class WebhookDestination(Destination):
         self.repeatable = config.secret is not None if config.repeatable is None else config.repeatable
         self._timeout = config.timeout or settings.timeout_seconds
         self._urls = self._find_urls()
-        self._media_type = config.header("content-type") or _JSON
-        self._template = self._checked_template()
+        self._content = WebhookContent(config, delivery.id)
         self._context = self._tls_context()
         if not config.tls_verify:
             self._warn("delivery_config.tls_verify is false: any certificate is accepted")
@@ -67,11 +55,17 @@ class WebhookDestination(Destination):
         """Labels and hosts."""
         return tuple(self._urls)
 
+    def server_of(self, recipient: str) -> str | None:
+        """The host of its URL."""
+        url = self._urls.get(recipient)
+        parts = urlsplit(url.get_secret_value()) if url else None
+        return f"{parts.scheme}://{_place(parts.geturl())}" if parts else None
+
     def templates(self) -> Mapping[str, str]:
         """The payload, the URL's path and the headers."""
         place = f"report_deliveries {self.delivery.id}, delivery_config"
         headers = {f"headers.{k}": v.get_secret_value() for k, v in self._config.headers.items()}
-        texts = {"payload_template": self._template, "url": self._own_url(), **headers}
+        texts = {"payload_template": self._content.template, "url": self._own_url(), **headers}
         return {f"{place}.{name}": text for name, text in texts.items() if text}
 
     def values(self, parcel: Parcel) -> dict[str, str]:
@@ -103,9 +97,13 @@ class WebhookDestination(Destination):
         values = {**self.values(parcel), "recipient": recipient}
         url = self._filled_url(recipient, values)
         identity = webhook_id(parcel.execution_id, self.delivery.id, recipient)
-        body = self._body(parcel, values, identity)
+        body = self._content.body(parcel, values, identity)
         where, now = _place(url), datetime.now(UTC)
-        headers = {**self._headers(values), "content-type": body.media_type, "content-length": str(body.size)}
+        headers = {
+            **self._content.headers(values),
+            "content-type": body.media_type,
+            "content-length": str(body.size),
+        }
         secret = self._config.secret
         key = key_of(secret.get_secret_value()) if secret else None
         headers |= signed_headers(identity, now, body.pieces(), key)
@@ -118,32 +116,6 @@ class WebhookDestination(Destination):
             raise translated(
                 error, where, self.delivery.id, all_sent=sending.done, repeatable=self.repeatable
             ) from None
-
-    def _body(self, parcel: Parcel, values: Mapping[str, str], identity: str) -> Body:
-        document = self._document(parcel, values)
-        if self._config.send_file:
-            media_type = _JSON if self._media_type.startswith("multipart/") else self._media_type
-            return Multipart(document, media_type, parcel.files, f"reporthub-{identity}")
-        return Document(document, self._media_type, parcel.files)
-
-    def _document(self, parcel: Parcel, values: Mapping[str, str]) -> str:
-        link = report_link(self._config.link, values)
-        if not self._template:
-            preset = self._config.preset
-            return chat_message(preset, values, link) if preset else default_document(parcel, values, link)
-        values = {**values, "link": link or values.get("link", "")}
-        if not _is_json(self._media_type):
-            escape = _ESCAPES.get(self._media_type.partition(";")[0].strip().lower(), str)
-            return fill(self._template, {name: escape(value) for name, value in values.items()}).text
-        try:
-            return fill_json(self._template, values)
-        except ValueError as error:
-            raise self._not_json(error) from None
-
-    def _headers(self, values: Mapping[str, str]) -> dict[str, str]:
-        given = {**self._config.headers, **self._config.auth}
-        plain = {name: " ".join(value.split()) for name, value in values.items()}
-        return {name.lower(): fill(value.get_secret_value(), plain).text for name, value in given.items()}
 
     def _filled_url(self, recipient: str, values: Mapping[str, str]) -> str:
         quoted = {name: quote(value, safe="") for name, value in values.items()}
@@ -184,24 +156,6 @@ class WebhookDestination(Destination):
                 problem, "url", valid="give https://host/path; no variable in the host"
             )
             raise type(error)(error.problem, table=table, row=row, column=column, valid=error.valid)
-
-    def _checked_template(self) -> str:
-        """The payload's template, which must be JSON once every value is there."""
-        template = self._config.payload_template
-        text = "" if template is None else template_text(template)
-        if text and _is_json(self._media_type):
-            try:
-                fill_json(text, dict.fromkeys(fill(text, {}).unknown, "0"))
-            except ValueError as error:
-                raise self._not_json(error) from None
-        return text
-
-    def _not_json(self, error: ValueError) -> ConfigurationError:
-        return self._misconfigured(
-            f"the template is not JSON: {error}",
-            "payload_template",
-            valid="correct it, or set a Content-Type in delivery_config.headers",
-        )
 
     def _tls_context(self) -> ssl.SSLContext:
         try:
@@ -252,8 +206,3 @@ def _drain(response: httpx.Response, seconds: float) -> None:
             size += len(piece)
             if size > _LONGEST_ANSWER or time.monotonic() > end:
                 break
-
-
-def _is_json(media_type: str) -> bool:
-    kind = media_type.partition(";")[0].strip().lower()
-    return kind == _JSON or kind.endswith("+json") or kind.startswith("multipart/")

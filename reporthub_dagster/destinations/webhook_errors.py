@@ -16,6 +16,7 @@ from reporthub_dagster.reporting.errors import (
     PermanentError,
     ReportHubError,
     TransientError,
+    UnreachableError,
 )
 
 _LATER = frozenset({408, 425, 429})
@@ -88,12 +89,13 @@ def translated(error: Exception, where: str, row: int, *, all_sent: bool, repeat
     silent = isinstance(error, httpx.TimeoutException)
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout):
         why = "it did not answer in time" if silent else str(error) or "no connection"
-        return TransientError(f"{where} cannot be reached: {why}")
+        return UnreachableError(f"{where} cannot be reached: {why}")
     what = "fell silent" if silent else "hung up"
+    later = UnreachableError if silent else TransientError
     if not all_sent:
-        return TransientError(f"{where} {what} before everything was sent")
+        return later(f"{where} {what} before everything was sent")
     lost = f"{where} {what} after everything was sent, before its answer"
-    return TransientError(lost) if repeatable else LostAnswerError(lost)
+    return later(lost) if repeatable else LostAnswerError(lost, silent=silent)
 
 
 def _misconfigured(problem: str, setting: str, row: int, cure: str) -> ConfigurationError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,7 @@ import pyarrow as pa
 from reporthub_dagster.renderers.options import PLACE, read_options
 from reporthub_dagster.reporting.records import RenderedFile, TimeWindow
 from reporthub_dagster.storage.atomic import atomic_path
+from reporthub_dagster.storage.digested import DigestedFile
 from reporthub_dagster.storage.spool import Spool
 
 _SLICE_BYTES = 16 << 20
@@ -170,11 +170,9 @@ class Renderer(ABC):
             ConfigurationError, PermanentError, OSError: As `write`.
         """
         with atomic_path(target) as temporary:
-            with temporary.open("xb") as file:
+            with DigestedFile(temporary) as file:
                 warnings = self._without_effect(request) + self.write(request, file)
-            size = temporary.stat().st_size
-            with temporary.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size, digest = temporary.stat().st_size, file.sha256()
         return RenderedFile(
             path=target,
             name=target.name,

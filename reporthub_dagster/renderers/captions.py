@@ -46,6 +46,11 @@ def rows_caption(rows: int) -> str:
     return f"{rows:,} {'row' if rows == 1 else 'rows'}"
 
 
+def shown_of(caption: str, rows: int, shown: int) -> str:
+    """A caption that also says that not all rows are here."""
+    return f"{caption}, here the first {shown:,}" if shown < rows else caption
+
+
 def cut_caption(rows: int) -> str:
     """That the source had more rows than the report may have."""
     shown = "row is" if rows == 1 else f"{rows_caption(rows)} are"

@@ -30,12 +30,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pt
 
+from reporthub_dagster.renderers.text_scan import replaced
 from reporthub_dagster.renderers.zones import offset_texts, wall_clock
 from reporthub_dagster.reporting.errors import PermanentError
 from reporthub_dagster.storage.spool import text_kind
 
 TEXT = pa.large_utf8()
 """Every text column is large: a slice of huge cells may pass the 2 GiB that utf8's offsets can count."""
+_PLAIN_SCALE = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +97,6 @@ def text_bytes(lines: pa.Array) -> memoryview:
     return memoryview(data)[first:last]
 
 
-def text_block(lines: pa.Array, separator: str) -> memoryview:
-    """All rows as one piece of bytes, `separator` between them."""
-    block = pa.LargeListArray.from_arrays(pa.array([0, len(lines)], pa.int64()), lines)
-    return memoryview(pc.binary_join(block, literal(separator))[0].as_buffer())
-
-
 def _is_string(kind: pa.DataType) -> bool:
     return bool(pt.is_string(kind) or pt.is_large_string(kind) or pt.is_string_view(kind))
 
@@ -111,15 +107,23 @@ def _plain(array: pa.Array, _: TextStyle) -> pa.Array:
 
 def _floats(array: pa.Array, _: TextStyle) -> pa.Array:
     texts = array.cast(TEXT)
-    if pc.all(pc.is_finite(array), min_count=0).as_py():
+    if all_finite(array):
         return texts
     # Finite numbers hold neither word, so whole columns can be replaced.
     return pc.replace_substring(pc.replace_substring(texts, "nan", "NaN"), "inf", "Infinity")
 
 
+def all_finite(array: pa.Array) -> bool:
+    """True for floats without NaN and infinities."""
+    finite: bool = pc.all(pc.is_finite(array), min_count=0).as_py()
+    return finite
+
+
 def _decimals(array: pa.Array, _: TextStyle) -> pa.Array:
-    """Arrow writes small numbers with an exponent (`1E-7`): those few are written out."""
+    """Arrow writes numbers below 1e-6 with an exponent (`1E-7`): those few are written out."""
     texts = array.cast(TEXT)
+    if 0 <= array.type.scale <= _PLAIN_SCALE:
+        return texts
     scientific = pc.match_substring(texts, "E")
     if not pc.any(scientific).as_py():
         return texts
@@ -139,10 +143,12 @@ def _timestamps(array: pa.Array, style: TextStyle) -> pa.Array:
 
 
 def _wall_clock_texts(array: pa.Array, style: TextStyle) -> pa.Array:
-    texts = _without_empty_fraction(array.cast(TEXT))
-    if style.date_time_separator == " ":
-        return texts
-    return pc.replace_substring(texts, " ", style.date_time_separator)
+    try:
+        # Most columns have whole seconds, which Arrow then writes without a fraction.
+        texts = array.cast(pa.timestamp("s")).cast(TEXT)
+    except pa.ArrowInvalid:
+        texts = _without_empty_fraction(array.cast(TEXT))
+    return texts if style.date_time_separator == " " else replaced(texts, " ", style.date_time_separator)
 
 
 def _without_empty_fraction(texts: pa.Array) -> pa.Array:

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
-from reporthub_dagster.renderers.cells import TEXT, is_text, joined, literal, text_block
+from reporthub_dagster.renderers.cells import TEXT, is_text, joined, literal, text_bytes
 from reporthub_dagster.renderers.formatting import (
     Look,
     display_texts,
@@ -26,7 +26,7 @@ from reporthub_dagster.renderers.formatting import (
     pattern_of,
 )
 from reporthub_dagster.renderers.options import TEXT_OPTIONS, RenderOptions, read_options
-from reporthub_dagster.renderers.text_scan import beginning, empty_or_holding
+from reporthub_dagster.renderers.text_scan import beginning, empty_or_holding, holds
 
 _LINE_ENDS = {"crlf": "\r\n", "lf": "\n"}
 _FORMULA = "=+-@\t\r"
@@ -64,24 +64,31 @@ class _Lines:
         self._look = look
         self._options = options
         self._delimiter = literal(options.delimiter)
-        self._end = _LINE_ENDS[options.line_ending]
+        self._end = literal(_LINE_ENDS[options.line_ending])
         alone = len(self._fields) == 1
-        self._null = literal('""' if alone and not options.null else options.null)
+        self._null = '""' if alone and not options.null else options.null
         # Numbers as they are never hold what needs quotes.
         self._shaped = options.decimal_separator != "." or look.grouped
 
-    def header(self) -> bytes:
+    def header(self) -> memoryview:
         """The names of the columns."""
         return self._joined([self._text(pa.array([field.name], TEXT)) for field in self._fields])
 
-    def of(self, batch: pa.RecordBatch) -> bytes:
+    def of(self, batch: pa.RecordBatch) -> memoryview:
         """The lines of some rows."""
         return self._joined([self._field(*pair) for pair in zip(batch.columns, self._fields, strict=True)])
 
-    def _joined(self, columns: list[pa.Array]) -> bytes:
-        filled = [pc.fill_null(column, self._null) if column.null_count else column for column in columns]
-        lines = pc.binary_join_element_wise(*filled, self._delimiter) if len(filled) > 1 else filled[0]
-        return b"".join((text_block(lines, self._end), self._end.encode())) if len(lines) else b""
+    def _joined(self, columns: list[pa.Array]) -> memoryview:
+        *others, last = columns
+        if last.null_count:
+            last = pc.fill_null(last, literal(self._null))
+        # The end goes to the last cells: to put it between whole lines would copy them all once more.
+        cells = (*others, joined(last, self._end))
+        return text_bytes(
+            pc.binary_join_element_wise(
+                *cells, self._delimiter, null_handling="replace", null_replacement=self._null
+            )
+        )
 
     def _field(self, array: pa.Array, field: pa.Field) -> pa.Array:
         texts = display_texts(array, field, self._look)
@@ -103,11 +110,13 @@ class _Lines:
         if self._options.null:
             same = pc.equal(texts, literal(self._options.null))
             special = same if special is None else pc.or_(special, same)
-        return texts if special is None else pc.if_else(special, _in_quotes(texts), texts)
+        return texts if special is None else _replaced(texts, special, _in_quotes(texts.filter(special)))
 
 
 def _in_quotes(texts: pa.Array) -> pa.Array:
-    return joined(literal('"'), pc.replace_substring(texts, '"', '""'), literal('"'))
+    if holds(texts, '"'):
+        texts = pc.replace_substring(texts, '"', '""')
+    return joined(literal('"'), texts, literal('"'))
 
 
 def _without_formulas(texts: pa.Array) -> pa.Array:
@@ -115,4 +124,9 @@ def _without_formulas(texts: pa.Array) -> pa.Array:
     if suspect is None:
         return texts
     formula = pc.and_not(suspect, pc.match_substring_regex(texts, _HARMLESS))
-    return pc.if_else(formula, joined(literal("'"), texts), texts)
+    return _replaced(texts, formula, joined(literal("'"), texts.filter(formula)))
+
+
+def _replaced(texts: pa.Array, mask: pa.Array, others: pa.Array) -> pa.Array:
+    """`others` in the places where `mask` is true; a null of it keeps the text's null."""
+    return others if len(others) == len(texts) else pc.replace_with_mask(texts, mask, others)

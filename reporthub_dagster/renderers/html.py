@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
-from reporthub_dagster.renderers.captions import cut_caption, rows_caption, window_caption
+from reporthub_dagster.renderers.captions import cut_caption, rows_caption, shown_of, window_caption
 from reporthub_dagster.renderers.cells import is_numeric, joined, literal, text_bytes
 from reporthub_dagster.renderers.formatting import (
     Look,
@@ -59,42 +59,67 @@ class HtmlRenderer(Renderer):
 
     def write(self, request: RenderRequest, file: BinaryIO) -> tuple[str, ...]:
         """Write the page; remarks name sections that were cut and columns with control characters."""
-        page = _Page(request, read_options(request.options))
+        page = Page(request, read_options(request.options))
         file.writelines(page.pieces())
         return page.remarks.sentences() + page.cuts
 
 
-class _Page:
-    """Writes a page piece by piece."""
+class Page:
+    """Writes a page piece by piece.
 
-    def __init__(self, request: RenderRequest, options: RenderOptions) -> None:
+    Args:
+        request: What to write.
+        options: The request's, read.
+        excerpt_rows: How many rows of each section are wanted; None for the whole report.
+    """
+
+    def __init__(
+        self, request: RenderRequest, options: RenderOptions, excerpt_rows: int | None = None
+    ) -> None:
         self.remarks = Remarks()
         self.cuts: tuple[str, ...] = ()
         self._request = request
         self._options = options
         self._look = look_of(request, options)
+        self._excerpt_rows = excerpt_rows
+        self._most_rows = MOST_ROWS if excerpt_rows is None else excerpt_rows
 
     def pieces(self) -> Iterator[bytes | memoryview]:
         """The whole page."""
-        request = self._request
-        yield (
+        yield self.start().encode()
+        yield from self._tables()
+        yield self.end().encode()
+
+    def start(self) -> str:
+        """What comes before the title."""
+        return (
             '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             '<meta name="color-scheme" content="light dark">\n'
-            f"<title>{_escaped(request.title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n"
-            f'<body style="{PAGE}">\n<main>\n{self._heading()}'
-        ).encode()
-        for section in request.sections:
+            f"<title>{_escaped(self._request.title)}</title>\n<style>{STYLE_SHEET}</style>\n</head>\n"
+            f'<body style="{PAGE}">\n<main>\n'
+        )
+
+    def tables(self) -> str:
+        """Title, captions and tables."""
+        return b"".join(self._tables()).decode()
+
+    def end(self) -> str:
+        """What comes after the tables."""
+        return "</main>\n</body>\n</html>\n"
+
+    def _tables(self) -> Iterator[bytes | memoryview]:
+        yield self._heading().encode()
+        for section in self._request.sections:
             note_unused_patterns(section.fields, self._look, self.remarks)
             yield from self._table(section)
-        yield b"</main>\n</body>\n</html>\n"
 
     def _heading(self) -> str:
         title = f'<h1 style="{TITLE}">{_escaped(self._request.title)}</h1>\n'
         parts = [title] if self._options.title is not False else []
         caption = window_caption(self._request.window) if self._options.window is not False else ""
         if len(self._request.sections) == 1:
-            rows = rows_caption(self._request.row_count)
+            rows = self._rows_caption(self._request.row_count)
             caption = f"{caption} · {rows}" if caption else rows
         return "".join([*parts, f'<p style="{CAPTION}">{_escaped(caption)}</p>\n' if caption else ""])
 
@@ -102,12 +127,14 @@ class _Page:
         totals = Totals(section.fields, self._options.totals, self.remarks)
         rows = _Rows(section, self._look, self._options.null, self.remarks)
         yield self._before(section).encode()
-        left = MOST_ROWS
+        left = self._most_rows
         for batch in section.slices(rows=4096):
             totals.add(batch)
             if left:
                 yield text_bytes(rows.of(batch.slice(0, left)))
             left -= min(left, batch.num_rows)
+            if not left and not totals:
+                break
         if not section.row_count:
             yield f'<tr><td style="{CELL}" colspan="{len(section.columns)}">{_NO_ROWS}</td></tr>\n'.encode()
         yield b"</tbody>\n"
@@ -122,7 +149,7 @@ class _Page:
         if several:
             parts.append(
                 f'<h2 style="{SUBTITLE}">{_escaped(section.name)}</h2>\n'
-                f'<p style="{CAPTION}">{rows_caption(section.row_count)}</p>\n'
+                f'<p style="{CAPTION}">{self._rows_caption(section.row_count)}</p>\n'
             )
         parts += [f'<p class="warning" style="{WARNING}">{text}</p>\n' for text in self._warnings(section)]
         title = _escaped(section.name or self._request.title)
@@ -138,9 +165,13 @@ class _Page:
             parts.append(f"<thead>\n<tr>{cells}</tr>\n</thead>\n")
         return "".join([*parts, '<tbody valign="top">\n'])
 
+    def _rows_caption(self, rows: int) -> str:
+        caption = rows_caption(rows)
+        return caption if self._excerpt_rows is None else shown_of(caption, rows, self._excerpt_rows)
+
     def _warnings(self, section: Section) -> list[str]:
         warnings = [cut_caption(section.row_count)] if section.truncated else []
-        if section.row_count > MOST_ROWS:
+        if self._excerpt_rows is None and section.row_count > MOST_ROWS:
             cut = f"This page shows the first {MOST_ROWS:,} of {rows_caption(section.row_count)}."
             self.cuts += (f"{section.name}: {cut}" if section.name else cut,)
             warnings.append(cut)

@@ -27,12 +27,14 @@ from reporthub_dagster.renderers.base import Remarks, RenderRequest, Section
 from reporthub_dagster.renderers.cells import (
     TEXT,
     TextStyle,
+    all_finite,
     cell_texts,
     is_binary,
     joined,
     literal,
     text_bytes,
 )
+from reporthub_dagster.renderers.text_scan import holds, holds_controls
 from reporthub_dagster.storage.spool import text_kind
 
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
@@ -76,8 +78,10 @@ def _values(array: pa.Array, field: pa.Field, style: TextStyle, remarks: Remarks
     if is_binary(field.type):
         return _base64(array.to_pylist()), '"'
     texts = cell_texts(array, field, style)
-    if kind == "decimal" or pt.is_floating(field.type):
+    if kind == "decimal":
         return _numbers(texts), ""
+    if pt.is_floating(field.type):
+        return texts if all_finite(array) else _numbers(texts), ""
     if pt.is_integer(field.type) or pt.is_decimal(field.type) or pt.is_boolean(field.type):
         return texts, ""
     return (_strings(texts) if pt.is_string(field.type) or pt.is_large_string(field.type) else texts), '"'
@@ -100,11 +104,12 @@ def _odd_number(text: str) -> str:
 
 
 def _strings(texts: pa.Array) -> pa.Array:
-    if pc.any(pc.match_substring_regex(texts, r'[\x00-\x1f"\\]')).as_py():
-        texts = pc.replace_substring(pc.replace_substring(texts, "\\", "\\\\"), '"', '\\"')
-        if pc.any(pc.match_substring_regex(texts, r"[\x00-\x1f]")).as_py():
-            for code, escape in _CONTROL.items():
-                texts = pc.replace_substring(texts, chr(code), escape)
+    for character in ("\\", '"'):
+        if holds(texts, character):
+            texts = pc.replace_substring(texts, character, f"\\{character}")
+    if holds_controls(texts):
+        for code, escape in _CONTROL.items():
+            texts = pc.replace_substring(texts, chr(code), escape)
     return texts
 
 

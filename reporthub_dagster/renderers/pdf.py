@@ -2,8 +2,8 @@
 
 Values are written as in csv, without its apostrophes; NULL and the empty string are both blank. The page
 lies on its side when the columns are wide, long text wraps and ends after twelve lines with `…`. Marks that
-only steer direction or joining are left out; characters that the fonts lack (East Asian, right-to-left,
-emoji) are shown as `�`. What was cut or replaced is told by column.
+only steer direction or joining are left out; characters that the fonts lack (emoji, the scripts of South and
+South-East Asia) are shown as `�`. What was cut or replaced is told by column.
 
 A document has at most `MOST_ROWS` rows: pages are kept, packed, until the last one is known.
 """

@@ -1,25 +1,28 @@
 """The embedded fonts of a pdf: which characters they have, how wide they are, what stands for the others.
 
-A typeface is a chain of fonts: Noto Sans, then DejaVu's symbols for what it lacks. Scripts that need shaping
-or run from right to left, East Asian ones and emoji are in neither: each such character is shown as
-`REPLACEMENT`, and `printable` says that it happened.
+A typeface is a chain of fonts: Noto Sans, then for what it lacks DejaVu's symbols, Arabic and Hebrew,
+Droid's Chinese and Japanese, Nanum's Korean, each loaded when a character asks for it. Emoji and the scripts
+of South and South-East Asia are in none: each such character is shown as `REPLACEMENT`, and `printable` says
+that it happened.
 """
 
 from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from functools import cache, cached_property, lru_cache
+from functools import cache, lru_cache
 from itertools import groupby
 from pathlib import Path
 
 from reportlab.pdfbase import pdfmetrics
 from reportlab.pdfbase.ttfonts import TTFont
 
+from reporthub_dagster.renderers.pdf_scripts import in_visual_order, shaped
+
 REPLACEMENT = "\ufffd"
 
 _FOLDER = Path(__file__).parent / "fonts"
-_SYMBOLS = "DejaVuSansCondensed-Symbols"
+_FALLBACKS = ("DejaVuSansCondensed-More", "DroidSansFallback-CJK", "NanumSquareR")
 _SHORT = 64
 _INVISIBLE = ("Cf", "Mn")
 
@@ -44,6 +47,12 @@ def _font(name: str) -> _Font:
     return _Font(name)
 
 
+@cache
+def _fallback(character: str) -> _Font | None:
+    """The first font after the main one that has a character."""
+    return next((font for font in map(_font, _FALLBACKS) if character in font.widths), None)
+
+
 class Typeface:
     """One weight of the document's type; all measures are for a size of one point."""
 
@@ -57,16 +66,24 @@ class Typeface:
         return self._main.name
 
     def printable(self, text: str) -> tuple[str, bool]:
-        """One line as the fonts can show it, and whether a character was replaced.
+        """One line as the fonts can show it, in the order of reading, and whether a character was replaced.
 
-        Tabs become spaces; marks that only steer direction, joining or hyphenation are left out.
+        Arabic letters take the form that their places ask for; tabs become spaces; marks that only steer
+        direction, joining or hyphenation, and vowel points, are left out.
         """
         if not text.isascii():
             text = unicodedata.normalize("NFC", text)
         if self._main.widths.keys() >= set(text):
             return text, False
+        text = shaped(text)
         shown = "".join(map(self._character, text))
         return shown, shown.count(REPLACEMENT) > text.count(REPLACEMENT)
+
+    def seen(self, lines: list[str]) -> list[str]:
+        """The printable lines of one text as they are drawn, from left to right."""
+        ordered = in_visual_order(lines)
+        # A bracket that is mirrored may be one that no font has.
+        return lines if ordered is lines else ["".join(map(self._character, line)) for line in ordered]
 
     def width(self, text: str) -> float:
         """Width of a printable line."""
@@ -74,14 +91,16 @@ class Typeface:
 
     def runs(self, text: str) -> list[tuple[str, str]]:
         """A printable line as pieces of (font name, text), each in a font that has its characters."""
-        main = self._main.widths
-        if main.keys() >= set(text):
+        if self._main.widths.keys() >= set(text):
             return [(self._main.name, text)]
-        parts = groupby(text, key=main.__contains__)
-        return [(self._main.name if in_main else _SYMBOLS, "".join(part)) for in_main, part in parts]
+        parts = groupby(text, key=self._home)
+        return [(font.name, "".join(part)) for font, part in parts if font is not None]
+
+    def _home(self, character: str) -> _Font | None:
+        return self._main if character in self._main.widths else _fallback(character)
 
     def _character(self, character: str) -> str:
-        if character in self._main.widths or character in self._symbols:
+        if self._home(character) is not None:
             return character
         if character == "\t":
             return "    "
@@ -91,11 +110,8 @@ class Typeface:
         main = self._main.widths
         if main.keys() >= set(text):
             return sum(map(main.__getitem__, text))
-        return sum(main[one] if one in main else self._symbols[one] for one in text)
-
-    @cached_property
-    def _symbols(self) -> dict[str, float]:
-        return _font(_SYMBOLS).widths
+        homes = ((self._home(one), one) for one in text)
+        return sum(font.widths[one] for font, one in homes if font is not None)
 
 
 @cache

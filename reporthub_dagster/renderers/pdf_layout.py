@@ -86,7 +86,7 @@ def wrap(text: str, limit: float, typeface: Typeface) -> tuple[list[str], bool, 
         typeface: What it is set in.
 
     Returns:
-        Printable lines, whether characters had to be replaced, whether text had to be cut.
+        Lines as they are drawn, whether characters had to be replaced, whether text had to be cut.
     """
     lines: list[str] = []
     replaced = False
@@ -100,7 +100,7 @@ def wrap(text: str, limit: float, typeface: Typeface) -> tuple[list[str], bool, 
             break
     if shortened:
         lines = [*lines[: CELL_LINES - 1], f"{lines[:CELL_LINES][-1].rstrip()[:-1]}{_ELLIPSIS}"]
-    return lines, replaced, shortened
+    return typeface.seen(lines), replaced, shortened
 
 
 def _page(paper: Paper, orientation: Orientation, wanted: float) -> tuple[float, float]:

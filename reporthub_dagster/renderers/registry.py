@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from reporthub_dagster.plugins import Entry, Registry
-from reporthub_dagster.renderers.base import Renderer
+
+if TYPE_CHECKING:
+    from reporthub_dagster.renderers.base import Renderer
 
 RENDERERS: Registry[Renderer] = Registry(
     "renderer",

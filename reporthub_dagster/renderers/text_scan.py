@@ -1,17 +1,16 @@
-"""Which texts of a column hold or begin with one of a few characters, found in the column's bytes.
+"""Which texts of a column hold or begin with one of a few ASCII characters: a look at the column's bytes.
 
-A regular expression starts anew for every text; most columns have nothing to find, and a look at all their
-bytes at once, or at all first bytes, says so in a tenth of the time.
+A regular expression starts anew for every text. A look at all bytes of a column at once, or at all first
+bytes, takes a fifth of the time, and a tenth where there is nothing to find, as in most columns.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import functools
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 _Bytes = npt.NDArray[np.uint8]
 _Mask = npt.NDArray[np.bool_]
@@ -23,14 +22,16 @@ def empty_or_holding(texts: pa.Array, characters: str) -> pa.Array | None:
 
     Args:
         texts: large_utf8; a null is not empty.
-        characters: Each below U+0080, so that no other character has its byte, and without a meaning in a
-            class of a regular expression.
+        characters: Each below U+0080, so that no other character has its byte.
     """
-    data, bounds = _parts(texts)
-    block = data[int(bounds[0]) : int(bounds[-1])]
-    if any((block == ord(character)).any() for character in characters):
-        return pc.match_substring_regex(texts, f"[{characters}]|^$")
+    block, bounds = _block(texts)
     found: _Mask = bounds[1:] == bounds[:-1]
+    marks = [mark for character in characters if (mark := block == ord(character)).any()]
+    if marks:
+        # Texts without a byte have no place of their own among the bytes.
+        filled = np.flatnonzero(~found)
+        marked = functools.reduce(np.bitwise_or, marks).view(np.uint8)
+        found[filled] = np.bitwise_or.reduceat(marked, bounds[filled])
     if texts.null_count:
         found &= texts.is_valid().to_numpy(zero_copy_only=False)
     return _booleans(found) if found.any() else None
@@ -45,6 +46,31 @@ def beginning(texts: pa.Array, characters: str) -> pa.Array | None:
     return _booleans(found) if found.any() else None
 
 
+def holds(texts: pa.Array, character: str) -> bool:
+    """True when one of the texts may hold this ASCII character; false when none does."""
+    return bool((_block(texts)[0] == ord(character)).any())
+
+
+def holds_controls(texts: pa.Array) -> bool:
+    """True when one of the texts may hold a character below a space; false when none does."""
+    return bool((_block(texts)[0] < ord(" ")).any())
+
+
+def replaced(texts: pa.Array, old: str, new: str) -> pa.Array:
+    """The texts with one ASCII character in place of another: their bytes are as many as before."""
+    validity, offsets, data = texts.buffers()
+    found = bytes(data or b"").replace(old.encode(), new.encode())
+    return pa.Array.from_buffers(
+        texts.type, len(texts), [validity, offsets, pa.py_buffer(found)], texts.null_count, texts.offset
+    )
+
+
+def _block(texts: pa.Array) -> tuple[_Bytes, _Places]:
+    """The bytes of these texts alone, and where each begins in them, with the end of the last."""
+    data, bounds = _parts(texts)
+    return data[int(bounds[0]) : int(bounds[-1])], bounds - bounds[0]
+
+
 def _parts(texts: pa.Array) -> tuple[_Bytes, _Places]:
     """The bytes of all texts and where each begins, with the end of the last."""
     _, offsets, data = texts.buffers()
@@ -57,7 +83,7 @@ def _booleans(mask: _Mask) -> pa.Array:
     return pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits])
 
 
-@cache
+@functools.cache
 def _table(characters: str) -> _Mask:
     table = np.zeros(256, np.bool_)
     table[[ord(character) for character in characters]] = True

@@ -16,7 +16,7 @@ from reporthub_dagster.reporting.time_window import decide_window, parse_instant
 MOST_WINDOWS = 10_000
 """Windows of one backfill; a year of a report that comes every hour has 8,760."""
 EVERY_DAY = "0 0 * * *"
-"""What cuts the windows of a report without a schedule."""
+"""Midnight, which ends a day: what cuts the windows of a report without a schedule."""
 _EXECUTIONS = UUID("b2e0f0c4-0a0b-5d6e-8f53-6f1f5e0d7c92")
 """Namespace of the ids of backfilled executions; it may never change."""
 _LONGEST_LABEL = 40
@@ -62,6 +62,17 @@ def day_window(day: str, timezone: str) -> TimeWindow:
         ) from None
     start, end = parse_instant(day, timezone), parse_instant(following.isoformat(), timezone)
     return TimeWindow(start, end, timezone, "explicit", "daily", end)
+
+
+def day_windows(timezone: str, first: datetime, until: datetime) -> Iterator[TimeWindow]:
+    """The days of a zone from the one of `first` on that have ended by `until`.
+
+    Raises:
+        ConfigurationError: As `slot_windows`.
+    """
+    daily = Schedule(0, 0, EVERY_DAY, timezone, True, None, None)
+    # The slot of a day is the midnight after it.
+    return slot_windows(daily, first + timedelta(seconds=1), until + timedelta(seconds=1))
 
 
 def slot_windows(schedule: Schedule, first: datetime, until: datetime) -> Iterator[TimeWindow]:

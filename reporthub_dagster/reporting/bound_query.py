@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 ParamStyle = Literal["named", "pyformat", "qmark", "null"]
@@ -22,9 +22,13 @@ class BoundQuery:
     """SQL as a sequence of text and binds; no value ever becomes text.
 
     Binds of one name hold one value.
+
+    Attributes:
+        variables: Every variable of the report, for sources whose address holds some.
     """
 
     parts: tuple[str | Bind, ...]
+    variables: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, parts: Iterable[str | Bind]) -> BoundQuery:

@@ -3,6 +3,7 @@
     ReportHubError
     ├── ConfigurationError   a person must change a row or a setting; says which, and what would be valid
     ├── TransientError       the same request may work later
+    │   └── UnreachableError the server is away or silent: for now nobody need try it
     └── PermanentError       the same request will fail again
 
 Messages are one line and safe to show: whoever raises them has taken secrets out (see `redaction`).
@@ -82,6 +83,10 @@ class TransientError(ReportHubError):
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class UnreachableError(TransientError):
+    """The server could not be reached, or did not answer in time: whoever else tries it now waits as long."""
 
 
 class PermanentError(ReportHubError):

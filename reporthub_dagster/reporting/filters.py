@@ -23,7 +23,7 @@ from reporthub_dagster.reporting.time_window import template_variables
 _FIELD_NAME = re.compile(r"[^\W\d][\w$]*(?:\.[^\W\d][\w$]*){0,3}")
 
 
-class _Condition(NamedTuple):
+class Condition(NamedTuple):
     """A condition before it has a place: `field operator binds`."""
 
     column: str
@@ -32,6 +32,8 @@ class _Condition(NamedTuple):
     operator: str
     values: Sequence[tuple[str, Any]]
     """Bind name and value."""
+    dates: bool = False
+    """True when the values are the texts of dates or times."""
 
 
 def apply_conditions(
@@ -61,8 +63,26 @@ def apply_conditions(
         ConfigurationError: A filter is malformed, its value is not of its type, or its field is not in the
             query; the column is `parameters.filters[2].operator` and the like.
     """
-    conditions = [*_date_conditions(date_field, window), *_filter_conditions(filters, values, dialect)]
+    conditions = conditions_of(
+        dialect=dialect, window=window, date_field=date_field, filters=filters, values=values
+    )
     return _Placing(query, dialect).with_conditions(conditions) if conditions else query
+
+
+def conditions_of(
+    *,
+    dialect: str,
+    window: TimeWindow,
+    date_field: str | None,
+    filters: Sequence[Mapping[str, Any]],
+    values: Mapping[str, TemplateValue],
+) -> list[Condition]:
+    """What `apply_conditions` puts into a query.
+
+    Raises:
+        ConfigurationError: As there, but for fields that are not in the query.
+    """
+    return [*_date_conditions(date_field, window), *_filter_conditions(filters, values, dialect)]
 
 
 def filter_variables(filters: Sequence[Mapping[str, Any]]) -> dict[str, TemplateValue]:
@@ -76,7 +96,7 @@ def filter_variables(filters: Sequence[Mapping[str, Any]]) -> dict[str, Template
     }
 
 
-def _date_conditions(date_field: str | None, window: TimeWindow) -> Iterator[_Condition]:
+def _date_conditions(date_field: str | None, window: TimeWindow) -> Iterator[Condition]:
     if not date_field:
         return
     times = template_variables(window)
@@ -87,13 +107,13 @@ def _date_conditions(date_field: str | None, window: TimeWindow) -> Iterator[_Co
     else:
         first, end = times["start_date"], times["end_date"]
     _field_name(date_field, "parameters.date_field")
-    yield _Condition("parameters.date_field", date_field, ">=", [("date_from", first)])
-    yield _Condition("parameters.date_field", date_field, "<", [("date_until", end)])
+    yield Condition("parameters.date_field", date_field, ">=", [("date_from", first)], dates=True)
+    yield Condition("parameters.date_field", date_field, "<", [("date_until", end)], dates=True)
 
 
 def _filter_conditions(
     filters: Sequence[Mapping[str, Any]], values: Mapping[str, TemplateValue], dialect: str
-) -> Iterator[_Condition]:
+) -> Iterator[Condition]:
     for number, one in enumerate(filters):
         column = f"parameters.filters[{number}]"
         try:
@@ -104,7 +124,7 @@ def _filter_conditions(
             yield _filter_condition(one, value, column, dialect)
 
 
-def _filter_condition(one: Mapping[str, Any], value: TemplateValue, column: str, dialect: str) -> _Condition:
+def _filter_condition(one: Mapping[str, Any], value: TemplateValue, column: str, dialect: str) -> Condition:
     field = _field_name(one.get("field"), f"{column}.field")
     operator = str(one.get("operator") or "=").strip().upper()
     kind = str(one.get("type") or type_of(value)).strip().lower()
@@ -120,7 +140,7 @@ def _filter_condition(one: Mapping[str, Any], value: TemplateValue, column: str,
         valid = f"give a value of type {kind}, as operator {operator} takes it"
         raise _invalid(f"the value is {error}", f"{column}.value", value, valid) from None
     name = f"filter_{field.rpartition('.')[2]}"
-    return _Condition(f"{column}.field", field, operator, [(name, item) for item in bound])
+    return Condition(f"{column}.field", field, operator, [(name, item) for item in bound], kind == "date")
 
 
 class _Edit(NamedTuple):
@@ -142,7 +162,7 @@ class _Placing:
             name.name for name in self.statement.find_all(exp.Identifier) if name.args.get("quoted")
         }
 
-    def with_conditions(self, conditions: Sequence[_Condition]) -> BoundQuery:
+    def with_conditions(self, conditions: Sequence[Condition]) -> BoundQuery:
         by_select: dict[int, list[str | Bind]] = {}
         for condition in conditions:
             written = self._written(condition)
@@ -152,7 +172,7 @@ class _Placing:
         edits = [edit for number, parts in by_select.items() for edit in self._edits(number, parts)]
         return _spliced(self.query, sorted(edits, key=lambda edit: edit.offset))
 
-    def _selects(self, condition: _Condition) -> list[int]:
+    def _selects(self, condition: Condition) -> list[int]:
         try:
             selects = selects_for(self.statement, Field.of(condition.field))
         except ConfigurationError as error:
@@ -165,7 +185,7 @@ class _Placing:
             return [_Edit(end, [" WHERE ", *parts])]
         return [_Edit(where[0], ["("]), _Edit(where[1], [") AND ", *parts])]
 
-    def _written(self, condition: _Condition) -> list[str | Bind]:
+    def _written(self, condition: Condition) -> list[str | Bind]:
         field = ".".join(self._name(part) for part in condition.field.split("."))
         binds = [self.names.bind(name, value) for name, value in condition.values]
         if condition.operator != "IN":

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from reporthub_dagster.reporting.bound_query import BoundQuery
+from reporthub_dagster.reporting.document_query import DOCUMENTS, prepare_document
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.reporting.filters import apply_conditions, filter_variables
+from reporthub_dagster.reporting.filters import apply_conditions, conditions_of, filter_variables
 from reporthub_dagster.reporting.records import (
     ReportConfig,
     ReportPlan,
@@ -70,6 +72,8 @@ def make_plan(
         deliver=deliver,
         executed_by=executed_by,
         compress=read.compression(),
+        sources=read.sources(),
+        script=read.script(),
     )
 
 
@@ -79,17 +83,20 @@ def prepare_query(plan: ReportPlan, query: ReportQuery, dialect: str) -> BoundQu
     Raises:
         ConfigurationError: What a person must change in `report_query` or `parameters`.
     """
+    restrictions: dict[str, Any] = {
+        "dialect": dialect,
+        "window": plan.window,
+        "date_field": query.date_field,
+        "filters": query.filters,
+        "values": plan.variables,
+    }
     try:
+        if dialect == DOCUMENTS:
+            conditions = conditions_of(**restrictions)
+            return prepare_document(query.sql, plan.variables, conditions, plan.window.timezone)
         bound = bind_template(query.sql, plan.variables, dialect)
         require_one_select(bound.text("named"), dialect)
-        return apply_conditions(
-            bound,
-            dialect=dialect,
-            window=plan.window,
-            date_field=query.date_field,
-            filters=query.filters,
-            values=plan.variables,
-        )
+        return replace(apply_conditions(bound, **restrictions), variables=plan.variables)
     except ConfigurationError as error:
         raise _placed(error, query).located(
             table="report_configs", row=plan.config_id, column=query.place

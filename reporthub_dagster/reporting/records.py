@@ -46,7 +46,11 @@ class TimeWindow:
 
 @dataclass(frozen=True, slots=True)
 class DataSource:
-    """A row of `report_datasources`."""
+    """A row of `report_datasources`.
+
+    Attributes:
+        kind_column: Where the row says its kind: the enum column cannot hold every word.
+    """
 
     id: int
     name: str
@@ -54,6 +58,7 @@ class DataSource:
     url: str = field(repr=False)
     options: Mapping[str, Any] = field(repr=False)
     is_active: bool = True
+    kind_column: str = "db_type"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A row of `report_delivery_recipients`."""
+    """A row of `report_delivery_recipients`; its id is 0 for somebody who was named without one."""
 
     id: int
     kind: str
@@ -154,6 +159,20 @@ class ReportQuery:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportSource:
+    """A source of a report that joins several.
+
+    Attributes:
+        name: The table that its rows become.
+        query: What it is asked; empty where its kind knows what that means.
+    """
+
+    name: str
+    datasource_id: int
+    query: ReportQuery
+
+
+@dataclass(frozen=True, slots=True)
 class Compression:
     """How files are packed: each into a gzip of its own, or all into one zip.
 
@@ -175,6 +194,8 @@ class ReportPlan:
         variables: Values of the template variables and `:name` binds, people's own overriding the defaults.
         deliver: `all`, `none`, or the addresses of a test run, which alone get it.
         warnings: What was tolerated on the way, one sentence each.
+        sources: What the queries join; none where they ask the report's data source.
+        script: Python that shapes the rows; empty where there is none.
     """
 
     execution_id: str
@@ -194,6 +215,8 @@ class ReportPlan:
     executed_by: str
     compress: Compression | None = None
     warnings: tuple[str, ...] = ()
+    sources: tuple[ReportSource, ...] = ()
+    script: str = field(default="", repr=False)
 
     @property
     def is_test(self) -> bool:
@@ -256,6 +279,25 @@ class RenderedFile:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class MadeReport:
+    """What a run has made of its plan so far: the one thing that its ops hand on.
+
+    One record where three would do, because Dagster loads each input of an op by itself and writes two events
+    about it.
+
+    Attributes:
+        results: Of the plan's queries, in their order.
+        files: None of them before they are rendered.
+        seconds: Since the run started, when the files were whole; None where this run has not made them.
+    """
+
+    plan: ReportPlan
+    results: tuple[QueryResult, ...]
+    files: tuple[RenderedFile, ...] = ()
+    seconds: float | None = None
+
+
 def total_rows(files: Iterable[RenderedFile]) -> int:
     """Rows of the result that files show together: every format shows them once."""
     by_format: Counter[str] = Counter()
@@ -275,6 +317,7 @@ class DeliveryReceipt:
         at: When the answer came.
         needs_person: It is refused until a person changes a row.
         retry_after: Seconds that the other side asked to wait before the next attempt, if it did.
+        unreachable: Its server was away or fell silent: see `UnreachableError`.
     """
 
     delivery_id: int
@@ -284,3 +327,4 @@ class DeliveryReceipt:
     at: datetime
     needs_person: bool = False
     retry_after: float | None = None
+    unreachable: bool = False

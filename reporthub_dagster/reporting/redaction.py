@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
+from pydantic import SecretStr
+
 MASK = "•••"
 
 _URL_PASSWORD = re.compile(r"(?P<head>\b[a-zA-Z][\w+.-]*://[^\s:/@]*):(?P<password>[^\s/]*)@")
@@ -17,6 +19,11 @@ _SECRET_KEY = re.compile(
 )
 _SHORTEST = 3
 """Shorter secrets are not replaced by value: they would eat ordinary words."""
+
+
+def revealed(secret: SecretStr | None) -> str | None:
+    """A secret in the clear, for whoever signs in with it; None where there is none, or an empty one."""
+    return secret.get_secret_value() if secret else None
 
 
 def is_secret_key(key: str) -> bool:

@@ -8,7 +8,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, get_args
 
 from reporthub_dagster.reporting.errors import ConfigurationError
-from reporthub_dagster.reporting.records import Compression, CompressionMethod, ReportConfig, ReportQuery
+from reporthub_dagster.reporting.records import (
+    Compression,
+    CompressionMethod,
+    ReportConfig,
+    ReportQuery,
+    ReportSource,
+)
 
 RESERVED_PARAMETERS = frozenset(
     {
@@ -31,6 +37,7 @@ RESERVED_PARAMETERS = frozenset(
 """Keys of `report_configs.parameters` with a meaning of their own; every other key is a default value."""
 
 MOST_QUERIES = 100
+MOST_SCRIPT_BYTES = 64 << 10
 LONGEST_SHEET_NAME = 31
 """UTF-16 units, as Excel counts."""
 _METHODS: tuple[CompressionMethod, ...] = get_args(CompressionMethod)
@@ -39,6 +46,8 @@ _OWN = ("date_field", "filters", "display_columns")
 _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\]")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _A_QUERY = f"give its SELECT, or an object of sql, {', '.join(_OWN)}; null is report_query"
+_TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}")
+_A_SOURCE = 'give the id of a row of report_datasources, or {"datasource": id, "query": "SELECT …"}'
 _COMPRESS = 'give gzip, zip, or {"method": "zip", "password": {"env": "NAME"}}'
 
 
@@ -97,6 +106,50 @@ class ReportParameters:
         if len(found) > MOST_QUERIES:
             raise self._malformed("queries", len(found), "too many queries", f"give at most {MOST_QUERIES}")
         return found
+
+    def sources(self) -> tuple[ReportSource, ...]:
+        """What the queries join, by the names of their tables."""
+        value = self._given.get("sources")
+        if value in (None, {}):
+            return ()
+        if not isinstance(value, Mapping):
+            raise self._malformed("sources", value, "not an object", _A_SOURCE)
+        found: dict[str, ReportSource] = {}
+        for name, said in value.items():
+            place = f"sources.{name}"
+            if not _TABLE.fullmatch(name):
+                valid = "letters, digits and _, 60 at most, no digit first"
+                raise self._malformed(place, name, "not the name of a table", valid)
+            if name.lower() in found:
+                raise self._malformed(place, name, "named twice", "names differ in more than case")
+            found[name.lower()] = self._source(name, place, said)
+        return tuple(found.values())
+
+    def _source(self, name: str, place: str, said: Any) -> ReportSource:
+        own = said if isinstance(said, Mapping) else {"datasource": said}
+        for option in own:
+            if option not in {"datasource", "query"}:
+                raise self._malformed(f"{place}.{option}", None, "no such option", _A_SOURCE)
+        row, sql = own.get("datasource"), own.get("query") or ""
+        if not isinstance(row, int) or isinstance(row, bool):
+            raise self._malformed(f"{place}.datasource", row, "not an id", _A_SOURCE)
+        if not isinstance(sql, str):
+            raise self._malformed(f"{place}.query", sql, "not a query", _A_SOURCE)
+        return ReportSource(name, row, ReportQuery("", sql, f"parameters.{place}"))
+
+    def script(self) -> str:
+        """The Python text that shapes the rows; empty where there is none."""
+        value = self._given.get("script")
+        if value is None:
+            return ""
+        if not isinstance(value, str):
+            raise self._malformed("script", value, "not a text", "give Python that sets `result`")
+        size = len(value.encode(errors="surrogatepass"))
+        if size > MOST_SCRIPT_BYTES:
+            raise self._malformed(
+                "script", None, f"{size:,} bytes", f"a script has {MOST_SCRIPT_BYTES:,} at most"
+            )
+        return value if value.strip() else ""
 
     def compression(self) -> Compression | None:
         """How the files are packed; None: not at all."""

@@ -63,6 +63,7 @@ _DENIED = {
     "clickhouse": _words(
         "url* file* s3* remote* mysql postgresql mongodb executable hdfs* jdbc odbc sleep_*"
     ),
+    "trino": _words("query raw_query"),
     "tsql": _words("openrowset opendatasource openquery openxml xp_* sp_* fn_xe_* fn_get_audit_file"),
     "oracle": _words("utl_* httpuritype bfilename dbms_xml* dbms_scheduler dbms_java* dbms_pipe dbms_lock"),
 }

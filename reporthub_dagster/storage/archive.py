@@ -14,8 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, BinaryIO
 
-import pyzipper
-
 from reporthub_dagster.storage.atomic import atomic_file
 
 GZIP_MEDIA_TYPE = "application/gzip"
@@ -65,6 +63,8 @@ def zip_files(
 def _opened(file: BinaryIO, password: bytes | None) -> zipfile.ZipFile:
     if password is None:
         return zipfile.ZipFile(file, "w")
+    import pyzipper  # noqa: PLC0415 - its ciphers are slow to load, and few reports have a password
+
     archive: zipfile.ZipFile = pyzipper.AESZipFile(file, "w", encryption=pyzipper.WZ_AES)
     archive.setpassword(password)
     return archive

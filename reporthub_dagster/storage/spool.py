@@ -9,7 +9,6 @@ The schema carries what Arrow has no type for as field metadata, key `reporthub.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +22,6 @@ from reporthub_dagster.storage.atomic import atomic_path
 
 KIND = b"reporthub.kind"
 TextKind = Literal["decimal", "json"]
-
-if "jemalloc" in pa.supported_memory_backends() and "ARROW_DEFAULT_MEMORY_POOL" not in os.environ:
-    # mimalloc, Arrow's own choice, keeps 30 MB more of what batches have freed.
-    pa.set_memory_pool(pa.jemalloc_memory_pool())
-
-_OPTIONS = pa.ipc.IpcWriteOptions(compression="lz4")
 
 
 def text_field(name: str, kind: TextKind) -> pa.Field:
@@ -67,7 +60,7 @@ class SpoolWriter:
 
     def __init__(self, file: pa.NativeFile, schema: pa.Schema) -> None:
         self.row_count = 0
-        self._writer = pa.ipc.new_file(file, schema, options=_OPTIONS)
+        self._writer = pa.ipc.new_file(file, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Append one batch of the spool's schema."""

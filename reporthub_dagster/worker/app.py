@@ -22,6 +22,8 @@ It cannot see that a worker died, so this is how long a run that had not started
 takes longer is handed out a second time: whoever gets that looks at the run, finds it started, and drops it.
 RabbitMQ sees a worker's connection end, and hands its messages out at once.
 """
+LOOK_SECONDS = 10
+"""Redis alone: how often a worker looks for such messages."""
 _LONGEST_RUN_SECONDS = 4 * 3600
 """RabbitMQ alone, from 3.12: it takes a worker for dead that holds a message for longer."""
 _QUEUE = Queue(  # type: ignore[no-untyped-call]
@@ -70,6 +72,7 @@ def celery_app(broker: str) -> Celery:
 
 def _transport_options(broker: str) -> dict[str, Any]:
     if broker.startswith("redis"):
-        return {"visibility_timeout": REDELIVERY_SECONDS}
+        looks = {"unacked_restore_interval": LOOK_SECONDS, "unacked_restore_throttle": 1}
+        return {"visibility_timeout": REDELIVERY_SECONDS, **looks}
     # RabbitMQ says that it has a message before the run counts as launched.
     return {"confirm_publish": True}

@@ -28,7 +28,15 @@ from reporthub_dagster.worker.runs import RunProcess
 LAST_SECONDS = 15.0
 """How long a report that was told to stop may take to say good-bye, before its process is killed."""
 _MEGABYTE_IN_KIB = 1000 * 1000 / 1024
-_USED_BY_REPORTS = ("pyarrow.compute", "pyarrow.csv", "pandas", "dagster_mysql")
+_USED_BY_REPORTS = (
+    "reporthub_dagster.producing",
+    "reporthub_dagster.rendering",
+    "reporthub_dagster.conditions",
+    "pyarrow.compute",
+    "pyarrow.csv",
+    "pandas",
+    "dagster_mysql",
+)
 _log = logging.getLogger(__name__)
 
 
@@ -84,9 +92,9 @@ def preload() -> None:
     Raises:
         ConfigurationError: Something is not installed.
     """
-    from reporthub_dagster.definitions import defs  # noqa: PLC0415 - not before the environment is read
+    from reporthub_dagster.definitions import wiring  # noqa: PLC0415 - not before the environment is read
 
-    defs.get_repository_def().get_all_jobs()
+    wiring().get_repository_def().get_all_jobs()
     for family in (CONNECTORS, RENDERERS, DESTINATIONS):
         for kind in family.kinds():
             try:

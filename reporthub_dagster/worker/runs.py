@@ -21,7 +21,10 @@ from reporthub_dagster.run_config import EXECUTION_TAG
 
 LOOK_SECONDS = 2.0
 """How often a worker looks whether its run was cancelled or must stop."""
-_WANTED = {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.NOT_STARTED}
+HANDED_OUT_AGAIN = "The broker has handed this run out again, which is"
+"""How the run's log says so."""
+_LAUNCHED = {dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING}
+_WANTED = {*_LAUNCHED, dg.DagsterRunStatus.STARTED}
 _log = logging.getLogger(__name__)
 
 
@@ -38,7 +41,10 @@ class RunProcess:
     _instance: dg.DagsterInstance | None = None
 
     def execute(self, run_id: str) -> None:
-        """Execute a launched run; what becomes of it stands in Dagster's database and in ours."""
+        """Execute a launched run; what becomes of it stands in Dagster's database and in ours.
+
+        A run that another worker has started already is left to it, or to the reaper where that one died.
+        """
         if self._instance is None:
             self._instance = dg.DagsterInstance.get()
         run = self._instance.get_run_by_id(run_id)
@@ -47,6 +53,9 @@ class RunProcess:
             return
         if run.status == dg.DagsterRunStatus.CANCELING:
             self._instance.report_run_canceled(run)
+            return
+        if run.status not in _LAUNCHED:
+            self._instance.report_engine_event(f"{HANDED_OUT_AGAIN} {run.status.value}: left alone", run)
             return
         with _signals_kept(), capture_interrupts(), self._watched(self._instance, run_id):
             try:

@@ -13,9 +13,12 @@ from reporthub_dagster.storage.spool import Spool
 LIMITS = QueryLimits(timeout_seconds=60, max_rows=1_000_000)
 
 
-def read(connector: Connector, sql: str, folder: Path) -> tuple[QueryResult, list[dict[str, Any]]]:
+def read(
+    connector: Connector, query: str | BoundQuery, folder: Path
+) -> tuple[QueryResult, list[dict[str, Any]]]:
     """Spool a query; returns the result and its rows as Python objects."""
-    result = connector.spool(BoundQuery.of([sql]), folder / "read.arrow", LIMITS)
+    bound = BoundQuery.of([query]) if isinstance(query, str) else query
+    result = connector.spool(bound, folder / "read.arrow", LIMITS)
     return result, Spool.open(result.spool).head(1_000_000).to_pylist()
 
 

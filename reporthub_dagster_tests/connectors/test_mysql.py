@@ -304,6 +304,7 @@ def test_too_many_connections_are_worth_another_try(database: MariaDBDatabase) -
         connector.check(5)
 
     stream.close()
+    assert connector.writes(5) == ""
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import io
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from threading import Thread
 from typing import cast
 
 import numpy as np
@@ -14,8 +15,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reporthub_dagster.connectors import mysql_packets
+from reporthub_dagster.connectors.cell_bytes import Places
 from reporthub_dagster.connectors.mysql_cells import MalformedRowError, cells_of
 from reporthub_dagster.connectors.mysql_packets import Block, ConnectionEndedError, PacketReader
+from reporthub_dagster.connectors.mysql_wire import reading_ahead
 
 Row = list[bytes | None]
 
@@ -28,6 +32,8 @@ CELLS = st.one_of(
     st.binary(max_size=20),
     st.sampled_from([0, 1, 249, 250, 251, 252, 65_534, 65_535, 65_536]).map(bytes),
     st.sampled_from([b"\xff", b"\xfe", b"\xfb", b"\0", "😀".encode()]),
+    # What looks like packets, of the numbers that the first ones have.
+    st.integers(0, 4).map(lambda at: b"".join(bytes([1, 0, 0, at + step, 7]) for step in range(4))),
 )
 
 
@@ -56,15 +62,60 @@ def reader_of(sent: bytes, *, at_once: int = 1 << 20, block_bytes: int = 4096) -
     st.integers(16, 400),
     st.integers(1, 5),
     st.integers(1, 100),
+    st.sampled_from([1, 1 << 20]),
 )
-def test_rows_of_any_size_come_back(rows: list[Row], block_bytes: int, at_most: int, at_once: int) -> None:
-    sent = b"".join(framed(payload(row)) for row in rows) + framed(EOF)
+def test_rows_of_any_size_come_back(
+    rows: list[Row], block_bytes: int, at_most: int, at_once: int, scan_bytes: int
+) -> None:
+    sent = numbered([*map(payload, rows), EOF])
     reader = reader_of(sent, at_once=at_once * 97, block_bytes=block_bytes)
 
-    batches = list(batches_of(reader, at_most))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(mysql_packets, "_SCAN_BYTES", scan_bytes)
+        batches = list(batches_of(reader, at_most))
 
     assert [row for batch in batches for row in batch] == rows
     assert all(len(batch) <= at_most for batch in batches)
+
+
+def test_rows_are_found_without_a_step_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: list[Row] = [[str(number).encode(), None, bytes(number % 300)] for number in range(5000)]
+    steps: list[int] = []
+    step = PacketReader._step  # noqa: SLF001 - the way that takes longer
+
+    def counted(reader: PacketReader, most: int) -> Places:
+        ends = step(reader, most)
+        steps.append(len(ends))
+        return ends
+
+    monkeypatch.setattr(PacketReader, "_step", counted)
+    reader = reader_of(numbered([*map(payload, rows), EOF]), block_bytes=1 << 20)
+
+    assert [row for batch in batches_of(reader, 2000) for row in batch] == rows
+    assert sum(steps) < 500
+
+
+def test_what_comes_in_time_is_looked_at_together() -> None:
+    rows: list[Row] = [[b"a", None, bytes(90)]] * 3000
+    ours, theirs = socket.socketpair()
+    with closing(ours), closing(theirs), ours.makefile("rb") as stream:
+        ours.settimeout(10)
+        sending = Thread(target=theirs.sendall, args=(numbered([*map(payload, rows), EOF]),))
+        sending.start()
+        came: list[int] = []
+        ahead = reading_ahead(ours)
+
+        def counted(room: memoryview, seconds: float) -> int:
+            came.append(ahead(room, seconds))
+            return came[-1]
+
+        reader = PacketReader(stream, 1 << 20, counted)
+        found = [row for batch in batches_of(reader, 1000) for row in batch]
+        sending.join()
+
+        assert found == rows
+        assert sum(came) > 0
+        assert ours.gettimeout() == 10
 
 
 @pytest.mark.parametrize("length", [2**24 - 5, 2**24 - 1, 2**24, 2 * (2**24 - 1) - 5, 2**25 + 3])
@@ -84,10 +135,14 @@ def test_an_error_after_rows_is_not_taken_for_one() -> None:
     assert last == ERROR
 
 
-def test_what_follows_the_end_of_a_result_is_left_out() -> None:
-    sent = framed(payload([b"a", None, b"c"])) + framed(EOF) + framed(b"\x01") + framed(payload([b"x"] * 3))
+@pytest.mark.parametrize("scan_bytes", [1, 1 << 20])
+def test_what_follows_the_end_of_a_result_is_left_out(
+    monkeypatch: pytest.MonkeyPatch, scan_bytes: int
+) -> None:
+    monkeypatch.setattr(mysql_packets, "_SCAN_BYTES", scan_bytes)
+    row = payload([b"a", None, b"c"])
 
-    rows, last = reader_of(sent).read(10, 60).rows()
+    rows, last = reader_of(numbered([row, EOF, b"\x01", row, row])).read(10, 60).rows()
 
     assert (len(rows.ends), last) == (1, EOF)
 
@@ -136,12 +191,18 @@ def batches_of(reader: PacketReader, at_most: int) -> Iterator[list[Row]]:
         yield [list(row) for row in zip(*(array.to_pylist() for array in cells), strict=True)]
 
 
-def framed(sent: bytes) -> bytes:
-    """A payload as packets: full ones until the last, which may be empty."""
+def framed(sent: bytes, number: int = 0) -> bytes:
+    """A payload as packets from this number on: full ones until the last, which may be empty."""
     frames = [sent[at : at + 0xFFFFFF] for at in range(0, len(sent) + 1, 0xFFFFFF)]
     return b"".join(
-        len(frame).to_bytes(3, "little") + bytes([at % 256]) + frame for at, frame in enumerate(frames)
+        len(frame).to_bytes(3, "little") + bytes([at % 256]) + frame
+        for at, frame in enumerate(frames, start=number)
     )
+
+
+def numbered(payloads: list[bytes]) -> bytes:
+    """Payloads that one packet holds each, as a server numbers them."""
+    return b"".join(framed(sent, number) for number, sent in enumerate(payloads))
 
 
 def payload(row: Row) -> bytes:

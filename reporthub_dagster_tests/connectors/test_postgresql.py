@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 import trustme
 
+from reporthub_dagster.connectors import postgresql_socket
 from reporthub_dagster.connectors.postgresql import PostgreSQLConnector
+from reporthub_dagster.connectors.postgresql_blocks import BlockRows, rows_of
+from reporthub_dagster.connectors.postgresql_wire import CellRows
 from reporthub_dagster.reporting.bound_query import Bind, BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, TransientError
 from reporthub_dagster.reporting.records import DataSource
@@ -79,7 +82,7 @@ TYPES: dict[str, tuple[str, str, list[tuple[str, Any]]]] = {
     "arr": ("int[]", "string", [("'{1,NULL,3}'", "{1,NULL,3}")]),
     "rng": ("int4range", "string", [("'[1,5)'", "[1,5)")]),
     "mood": ("mood", "string", [("'fair 😀'", "fair 😀")]),
-    "pair": ("pair", "string", [("row(1, 'x y')", '(1,"x y")')]),
+    "pair": ("pair", "string", [("row(1, 'x y')", '(1,"x y")'), ("row(NULL, NULL)", "(,)")]),
     "dom": ("price", "decimal128(8, 2)", [("1.5", Decimal("1.50"))]),
     "mo": ("money", "string", [("12.5", "$12.50")]),
     "nm": ("name", "string", [("'nm'", "nm")]),
@@ -88,7 +91,7 @@ TYPES: dict[str, tuple[str, str, list[tuple[str, Any]]]] = {
     "vc": ("varchar(9)", "string", [("'é'", "é"), ("''", "")]),
     "tx": ("text", "string", [("'😀\n'", "😀\n")]),
     "bt": ("bit(3)", "string", [("b'101'", "101")]),
-    "ip": ("inet", "string", [("'10.0.0.1/8'", "10.0.0.1/8")]),
+    "ip": ("inet", "string", [("'10.0.0.1/8'", "10.0.0.1/8"), ("'10.0.0.1'", "10.0.0.1")]),
 }
 
 
@@ -343,8 +346,11 @@ def test_a_missing_right_names_the_row(database: PostgreSQLDatabase, tmp_path: P
     try:
         with pytest.raises(ConfigurationError, match=r"column connection_url: a right is missing: .*SELECT"):
             read(connector_of(database, url), "SELECT * FROM t", tmp_path)
+        assert connector_of(database, url).writes(5) == ""
+        database.execute(f"GRANT INSERT ON t TO {role}")
+        assert connector_of(database, url).writes(5) == "t"
     finally:
-        database.execute(f"DROP ROLE {role}")
+        database.execute(f"DROP OWNED BY {role}", f"DROP ROLE {role}")
 
 
 def test_too_many_connections_are_worth_another_try(database: PostgreSQLDatabase) -> None:
@@ -394,6 +400,16 @@ def test_an_error_in_the_middle_of_a_result_is_the_server_s(
         )
 
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("mode", ["disable", "require"])
+def test_the_functions_that_reading_past_libpq_takes_are_there(
+    database: PostgreSQLDatabase, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    with connector_of(database, sslmode=mode).connection(5) as connection:
+        assert isinstance(rows_of(connection, 5), BlockRows)
+        monkeypatch.setattr(postgresql_socket, "_library", lambda: None)
+        assert isinstance(rows_of(connection, 5), CellRows)
 
 
 def test_wide_rows_come_in_small_batches(database: PostgreSQLDatabase, tmp_path: Path) -> None:

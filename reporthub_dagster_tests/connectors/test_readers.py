@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reporthub_dagster.connectors import postgresql_blocks, postgresql_stream
 from reporthub_dagster.connectors.base import Connector, QueryLimits
 from reporthub_dagster.connectors.mysql import MySQLConnector
 from reporthub_dagster.connectors.mysql_wire import Wire as MySQLWire
 from reporthub_dagster.connectors.postgresql import PostgreSQLConnector
-from reporthub_dagster.connectors.postgresql_wire import Wire as PostgreSQLWire
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster.storage.spool import Spool
@@ -75,6 +76,7 @@ def texts(*, nul: bool) -> st.SearchStrategy[str]:
 
 DAYS = st.dates(date(1, 1, 1), date(9999, 12, 31))
 MOMENTS = st.datetimes(datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999999))  # noqa: DTZ001 - a wall clock
+INSTANTS = st.datetimes(datetime(2, 1, 1), datetime(9998, 12, 31), timezones=st.just(UTC))  # noqa: DTZ001 - see above
 DOUBLES = st.floats(allow_nan=False, allow_infinity=False)
 LONGEST_TIME = timedelta(hours=838, minutes=59, seconds=59)
 
@@ -106,6 +108,9 @@ POSTGRESQL: dict[str, st.SearchStrategy[Any]] = {
     "float8": DOUBLES,
     "date": DAYS,
     "timestamp": MOMENTS,
+    "timestamptz": INSTANTS,
+    "oid": whole(32, signed=False),
+    "float4": st.floats(width=32, allow_nan=False),
     "time": st.times(),
     "text": texts(nul=False),
     "varchar": texts(nul=False),
@@ -153,14 +158,20 @@ def mysql(mariadb_database: MariaDBDatabase) -> Iterator[tuple[MySQLConnector, p
 @pytest.fixture
 def postgresql(
     postgresql_database: PostgreSQLDatabase,
-) -> Iterator[tuple[PostgreSQLConnector, psycopg.Cursor[Row]]]:
+) -> Iterator[tuple[dict[str, PostgreSQLConnector], psycopg.Cursor[Row]]]:
     postgresql_database.execute(created(POSTGRESQL))
     url = postgresql_database.url
     with (
         psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection,
         connection.cursor() as cursor,
     ):
-        yield PostgreSQLConnector(DataSource(7, "shop", "postgresql", url, {})), cursor
+        yield (
+            {
+                mode: PostgreSQLConnector(DataSource(7, "shop", "postgresql", url, {"sslmode": mode}))
+                for mode in ("disable", "require")
+            },
+            cursor,
+        )
 
 
 @SOME
@@ -180,18 +191,26 @@ def test_mysql_gives_what_pymysql_gives(
 
 
 @SOME
-@given(tables(POSTGRESQL), st.integers(1, 30))
+@given(tables(POSTGRESQL), st.sampled_from(["disable", "require"]), st.integers(1, 30), st.integers(64, 9000))
 def test_postgresql_gives_what_psycopg_gives(
-    postgresql: tuple[PostgreSQLConnector, Any], tmp_path: Path, rows: list[Row], batch_rows: int
+    postgresql: tuple[dict[str, PostgreSQLConnector], Any],
+    tmp_path: Path,
+    rows: list[Row],
+    mode: str,
+    batch_rows: int,
+    block_bytes: int,
 ) -> None:
-    connector, cursor = postgresql
+    connectors, cursor = postgresql
     fill(cursor, rows, len(POSTGRESQL))
     theirs = cursor.execute(QUERY).fetchall()
 
-    assert spooled(connector, tmp_path, batch_rows=batch_rows) == theirs
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(PostgreSQLWire, "prepare_row_texts", refused)
-        assert spooled(connector, tmp_path, batch_rows=batch_rows) == theirs
+        patch.setattr(
+            postgresql_stream, "rows_of", partial(postgresql_blocks.rows_of, block_bytes=block_bytes)
+        )
+        assert spooled(connectors[mode], tmp_path, batch_rows=batch_rows) == theirs
+        patch.setattr(postgresql_blocks, "socket_of", lambda *_: None)
+        assert spooled(connectors[mode], tmp_path, batch_rows=batch_rows) == theirs
 
 
 def fill(cursor: Any, rows: list[Row], columns: int) -> None:
@@ -222,7 +241,3 @@ def raw_by_pymysql(connector: MySQLConnector) -> list[Row]:
     with connector.connection(30) as connection, connection.cursor() as cursor:
         cursor.execute(QUERY)
         return list(cursor.fetchall())
-
-
-def refused(*_: object) -> None:
-    raise psycopg.errors.SyntaxError

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import dagster as dg
 import pytest
 
-from reporthub_dagster.definitions import defs
+from reporthub_dagster.definitions import wiring
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.sensors import report_schedule_sensor
@@ -48,7 +48,7 @@ def _skewed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 def context(world: World) -> dg.SensorEvaluationContext:
     return dg.build_sensor_context(
-        instance=world.instance, definitions=defs, resources={"hub": HubDatabase()}
+        instance=world.instance, definitions=wiring(), resources={"hub": HubDatabase()}
     )
 
 

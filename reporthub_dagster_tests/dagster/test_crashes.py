@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from collections.abc import Callable, Iterator
+from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import uuid4
 
@@ -12,17 +11,18 @@ import dagster as dg
 import pytest
 
 from reporthub_dagster.db import leases
-from reporthub_dagster.definitions import defs
+from reporthub_dagster.definitions import wiring
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.sensors import report_schedule_sensor
 from reporthub_dagster_tests import run_process
+from reporthub_dagster_tests.forked import ended, kill, pause, resume
 from reporthub_dagster_tests.installation import World
 from reporthub_dagster_tests.servers.mariadb import MariaDBServer
-from reporthub_dagster_tests.servers.process import stop, wait_until
+from reporthub_dagster_tests.servers.process import wait_until
 from reporthub_dagster_tests.servers.smtp import HANG
 
-Start = Callable[..., subprocess.Popen[bytes]]
+Start = Callable[..., BaseProcess]
 on_sqlite = pytest.mark.parametrize("world", ["sqlite"], indirect=True)
 on_mariadb = pytest.mark.parametrize("world", ["mariadb"], indirect=True)
 
@@ -36,17 +36,15 @@ def _short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def start(world: World) -> Iterator[Start]:
     """Starts runs in processes of their own; what is left of them ends with the test."""
-    running: list[subprocess.Popen[bytes]] = []
+    running: list[BaseProcess] = []
 
-    def begin(**options: Any) -> subprocess.Popen[bytes]:
+    def begin(**options: Any) -> BaseProcess:
         running.append(run_process.start(world.home, **options))
         return running[-1]
 
     yield begin
     for process in running:
-        if process.poll() is None:
-            process.send_signal(signal.SIGCONT)
-            stop(process)
+        kill(process)
 
 
 def tick(world: World, cursor: str | None = None) -> dg.SensorResult:
@@ -62,7 +60,7 @@ def tick(world: World, cursor: str | None = None) -> dg.SensorResult:
 def asked_for(world: World) -> list[dg.RunRequest]:
     """The runs that the scheduler asks for in one tick."""
     with dg.build_sensor_context(
-        instance=world.instance, definitions=defs, resources={"hub": HubDatabase()}
+        instance=world.instance, definitions=wiring(), resources={"hub": HubDatabase()}
     ) as context:
         return list(report_schedule_sensor.evaluate_tick(context).run_requests or ())
 
@@ -92,11 +90,6 @@ def launch(world: World, request: dg.RunRequest) -> dg.ExecuteJobResult:
 
 def status_of_runs(world: World) -> list[str]:
     return [run.status.value for run in world.instance.get_runs()]
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    process.kill()
-    process.wait()
 
 
 @on_mariadb
@@ -197,12 +190,12 @@ def test_attempts_are_bounded(world: World, start: Start) -> None:
 def test_a_run_that_comes_back_to_life_changes_nothing(world: World, start: Start, place: str) -> None:
     zombie = start(halt=place, config_id=1)
     wait_until(lambda: run_process.halted(world.home), place)
-    zombie.send_signal(signal.SIGSTOP)
+    pause(zombie)
     assert launch(world, requested(world)).success
     before = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
     run_process.open_gate(world.home)
-    zombie.send_signal(signal.SIGCONT)
-    zombie.wait(30)
+    resume(zombie)
+    ended(zombie)
     after = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
     assert after == before
     assert before[0]["status"] == "completed"
@@ -217,14 +210,14 @@ def test_a_run_that_comes_back_to_life_in_its_query_stops_the_query(
     world.go.execute("UPDATE report_configs SET report_query = 'SELECT SLEEP(250) FROM trx t'")
     zombie = start(config_id=1)
     wait_until(lambda: any("SLEEP" in text for text in mariadb_server.statements()), "the query")
-    zombie.send_signal(signal.SIGSTOP)
+    pause(zombie)
     world.go.execute("UPDATE report_configs SET report_query = :query", query=query)
     assert launch(world, requested(world)).success
     before = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
     assert any("SLEEP" in text for text in mariadb_server.statements())
-    zombie.send_signal(signal.SIGCONT)
+    resume(zombie)
     wait_until(lambda: not any("SLEEP" in text for text in mariadb_server.statements()), "its end", 20)
-    zombie.wait(30)
+    ended(zombie)
     after = (only(world), world.go.rows("SELECT * FROM report_delivery_logs"), len(world.mail.mails))
     assert after == before
     assert before[0]["status"] == "completed"
@@ -260,11 +253,11 @@ def test_a_run_that_died_while_it_was_cancelled_is_not_run_again(world: World, s
 def test_a_run_that_comes_back_before_its_heir_gets_nothing_either(world: World, start: Start) -> None:
     zombie = start(halt="between", config_id=1)
     wait_until(lambda: run_process.halted(world.home), "the renderer")
-    zombie.send_signal(signal.SIGSTOP)
+    pause(zombie)
     request = requested(world)
     run_process.open_gate(world.home)
-    zombie.send_signal(signal.SIGCONT)
-    zombie.wait(30)
+    resume(zombie)
+    ended(zombie)
     assert only(world)["status"] == "queued"
     assert world.mail.mails == []
     assert launch(world, request).success
@@ -275,7 +268,7 @@ def test_of_two_runs_at_once_one_works(world: World, start: Start) -> None:
     execution_id = str(uuid4())
     world.go.insert("report_executions", id=execution_id, config_id=1, status="queued", executed_by="go")
     both = [start(execution_id=execution_id) for _ in range(2)]
-    assert [process.wait(60) for process in both] == [0, 0]
+    assert [ended(process) for process in both] == [0, 0]
     assert only(world)["status"] == "completed"
     assert len(world.mail.mails) == 2
     assert len(world.go.rows("SELECT id FROM report_delivery_logs")) == 2
@@ -291,7 +284,7 @@ def test_a_database_that_restarts_in_mid_run_costs_a_pause(
     mariadb_server.stop()
     run_process.open_gate(world.home)
     mariadb_server.start()
-    assert process.wait(60) == 0
+    assert ended(process) == 0
     wait_until(lambda: only(world)["status"] == "completed", "the outcome", 5)
     assert len(world.mail.mails) == 2
 
@@ -303,7 +296,7 @@ def test_cancelled_between_two_ops_it_ends_cancelled(world: World, start: Start)
     (run,) = world.instance.get_runs()
     world.instance.report_run_canceling(run)
     process.terminate()
-    process.wait(30)
+    ended(process)
     assert only(world)["status"] == "running"
     row = settled(world)
     assert (row["status"], row["error_message"]) == ("cancelled", "cancelled by a person")
@@ -319,7 +312,7 @@ def test_a_run_that_is_forced_to_end_is_closed_at_once(world: World, start: Star
     tick(world)
     assert only(world)["status"] == "cancelled"
     run_process.open_gate(world.home)
-    process.wait(30)
+    ended(process)
     assert only(world)["status"] == "cancelled"
     assert world.mail.mails == []
 
@@ -373,7 +366,7 @@ def test_a_run_that_dagster_found_dead_is_a_crash(world: World, start: Start) ->
     world.instance.report_run_failed(run, "Detected run worker status FAILED")
     assert requested(world).run_key == f"{only(world)['id']}:1"
     run_process.open_gate(world.home)
-    process.wait(30)
+    ended(process)
     assert only(world)["status"] == "queued"
 
 

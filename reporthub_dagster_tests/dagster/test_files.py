@@ -15,7 +15,7 @@ import pytest
 
 from reporthub_dagster.storage.execution_folder import ExecutionFolder, is_ours
 from reporthub_dagster.storage.manifest import read_manifest
-from reporthub_dagster_tests import run_process
+from reporthub_dagster_tests import forked, run_process
 from reporthub_dagster_tests.installation import World
 from reporthub_dagster_tests.servers.process import wait_until
 
@@ -75,7 +75,8 @@ def test_several_formats_of_several_queries_are_delivered_together(world: World)
 
 
 @on_sqlite
-def test_the_run_page_shows_every_file(world: World) -> None:
+def test_the_run_page_shows_every_file(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REPORTHUB_FILES_URL", "https://reports.example.com/files/")
     set_parameters(world, formats=["csv", "json"], queries={"A": LIST, "B": TOTALS})
     result = world.run(config_id=1, deliver="none")
     (output,) = [
@@ -87,6 +88,8 @@ def test_the_run_page_shows_every_file(world: World) -> None:
     rows = [(record.data["name"], record.data["rows"]) for record in table]
     assert rows[:2] == [("sales_A.csv", 7), ("sales_B.csv", 3)]
     assert all(len(record.data["sha256"]) == 64 for record in table)
+    url = f"https://reports.example.com/files/{result.run_id}/files/sales_A.csv"
+    assert output.metadata["file: sales_A.csv"] == dg.MetadataValue.url(url)
     (query,) = [
         event.event_specific_data
         for event in result.events_for_node("run_query")
@@ -116,8 +119,8 @@ def test_killed_while_it_renders_nothing_partial_is_visible_and_the_spool_is_eno
     set_parameters(world, formats=["csv", "json"])
     process = run_process.start(world.home, halt=place, config_id=1)
     wait_until(lambda: run_process.halted(world.home), place)
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
+    forked.kill(process)
+    assert process.exitcode == -signal.SIGKILL
     whole = {"mid-render": [], "second file": ["sales.csv"], "manifest": ["sales.csv", "sales.json"]}[place]
     visible = [path.name for path in world.files() if not path.name.startswith(".")]
     assert visible == whole
@@ -137,10 +140,10 @@ def test_killed_while_it_renders_nothing_partial_is_visible_and_the_spool_is_eno
 
 @on_sqlite
 def test_a_disk_that_is_full_fails_the_run_and_the_next_attempt_needs_no_query(world: World) -> None:
-    # Lines that pack well: the spool and Dagster's own files fit where the report does not.
-    sql = "SELECT printf('%.*c', 1500000, 'x') AS text FROM trx t"
+    # A name that json repeats in each row: the spool and Dagster's own files fit where the report does not.
+    sql = f"SELECT 1 AS {'x' * 4000} FROM trx t, trx a, trx b, trx c"
     world.go.execute("UPDATE report_configs SET report_query = :sql", sql=sql)
-    set_parameters(world, formats=["csv", "json"])
+    set_parameters(world, formats=["json", "csv"])
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, hard))
     try:
@@ -152,15 +155,6 @@ def test_a_disk_that_is_full_fails_the_run_and_the_next_attempt_needs_no_query(w
     assert (row["status"], "File too large" in row["error_message"]) == ("failed", True)
     assert world.files() == []
     world.drop_source()
-    again = rerun(world, first.run_id)
+    again = world.retry_from_failure(first.run_id)
     assert again.success, only(world)["error_message"]
     assert [path.name for path in world.files()] == ["sales.csv", "sales.json"]
-
-
-def rerun(world: World, run_id: str) -> dg.ExecuteJobResult:
-    """Retry from failure, as the UI does."""
-    run = world.instance.get_run_by_id(run_id)
-    assert run is not None
-    options = dg.ReexecutionOptions.from_failure(run_id, world.instance)
-    result: dg.ExecuteJobResult = world.execute(dict(run.run_config), reexecution_options=options)
-    return result

@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
+from uuid import uuid4
 
+import httpx
 import pytest
-from dagster import DagsterInstance
+from dagster import AssetKey, DagsterInstance
 from dagster_graphql.schema import create_schema
 from graphql import parse, validate
 
 from reporthub_dagster.partitions import report_keys
-from reporthub_dagster.run_config import run_config_of
+from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of
 from reporthub_dagster_tests.go_api import GoApi
 from reporthub_dagster_tests.installation import (
     YESTERDAY,
@@ -29,9 +30,9 @@ from reporthub_dagster_tests.installation import (
     insert_rows,
     mysql_settings,
 )
-from reporthub_dagster_tests.servers.dagster import INSTANCE, DagsterServer
+from reporthub_dagster_tests.servers.dagster import AT_ONCE, INSTANCE, DagsterServer
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase, MariaDBServer
-from reporthub_dagster_tests.servers.process import binary, wait_until
+from reporthub_dagster_tests.servers.process import binary, free_port, stop, wait_until
 from reporthub_dagster_tests.servers.smtp import MailServer
 
 ROOT = Path(__file__).parents[2]
@@ -66,17 +67,23 @@ def call_named(field: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def world(mariadb_server: MariaDBServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def world(
+    mariadb_server: MariaDBServer, redis_database_url: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
     """An installation on MariaDB for all tests here; report 2 takes a minute."""
     home = tmp_path_factory.mktemp("graphql")
     (home / "share").mkdir()
-    (home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
+    (home / "dagster.yaml").write_text(INSTANCE + AT_ONCE, encoding="utf-8")
     mariadb_server.start()
     database = MariaDBDatabase(mariadb_server, "test_graphql")
     mariadb_server.execute(f"CREATE DATABASE {database.name} CHARACTER SET utf8mb4")
     go = GoApi(database.url)
     with MailServer().running() as mail, pytest.MonkeyPatch.context() as patch:
-        environ = {"REPORTHUB_HOME": str(home), "SCHEDULER_TIMEZONE": ZONE}
+        environ = {
+            "REPORTHUB_HOME": str(home),
+            "REPORTHUB_BROKER_URL": redis_database_url,
+            "SCHEDULER_TIMEZONE": ZONE,
+        }
         for name, value in {**environ, **mail.environ, **mysql_settings(database)}.items():
             patch.setenv(name, value)
         fill_mariadb(database)
@@ -97,9 +104,10 @@ def world(mariadb_server: MariaDBServer, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.fixture(scope="module")
-def server(world: World) -> Iterator[DagsterServer]:
-    """The webserver and the code server of that installation."""
-    with DagsterServer(world.home, {}).running() as server:
+def server(world: World, redis_database_url: str) -> Iterator[DagsterServer]:
+    """The webserver, the code server and a worker of that installation."""
+    with DagsterServer(world.home, redis_database_url).running() as server:
+        server.start_worker(2)
         yield server
 
 
@@ -153,9 +161,112 @@ def test_dates_of_a_report_become_a_backfill_and_an_unknown_key_does_not(
 def test_a_bad_config_is_refused_before_anything_runs(server: DagsterServer) -> None:
     call = payload(call_named("launchRun"))
     call["variables"]["launch"]["runConfigData"] = {"ops": {"compute_time_range": {"config": {"config": 12}}}}
-    answer = server.ask(call["query"], call["variables"])
+    answer = server.ask(**call)
     assert answer["__typename"] == "RunConfigValidationInvalid"
     assert 'unexpected config entry "config"' in answer["errors"][0]["message"]
+
+
+def test_every_kind_of_re_execution_goes_on_with_the_same_execution(
+    world: World, server: DagsterServer
+) -> None:
+    """In the end everybody has it once, from one query and one file."""
+    go, folder = world.go, world.home / "later"
+    columns = ("name", "connection_url", "db_type")
+    source = go.row("SELECT connection_url, db_type FROM report_datasources WHERE id = 1")
+    go.insert("report_datasources", id=3, **dict(zip(columns, ("again", *source.values()), strict=True)))
+    go.insert("report_configs", id=3, report_name="Again", report_query="SELECT 1 AS a", datasource_id=3)
+    go.insert("report_deliveries", id=31, config_id=3, delivery_name="A", method="email", delivery_config={})
+    go.insert("report_delivery_recipients", id=31, delivery_id=31, recipient_value="eva@finance.test")
+    place = {"path": str(folder)}
+    go.insert(
+        "report_deliveries", id=32, config_id=3, delivery_name="B", method="file_share", delivery_config=place
+    )
+
+    def ends(answer: Any) -> tuple[str, str]:
+        run_id = answer["run"]["id"]
+        watch = call_named("runOrError").replace(RUN, run_id)
+        wait_until(lambda: curl(server, watch)["status"] in ENDED, "the end of the run", 60)
+        return run_id, curl(server, watch)["status"]
+
+    def again(run_id: str, strategy: str) -> tuple[str, str]:
+        call = call_named("launchRunReexecution").replace(RUN, run_id)
+        return ends(curl(server, call.replace("FROM_FAILURE", strategy)))
+
+    call = call_named("launchRun").replace('"config_id": 12', '"config_id": 3')
+    first, status = ends(curl(server, call.replace(EXECUTION, "")))
+    assert status == "FAILURE"
+    # Whoever queries again fails.
+    go.execute("UPDATE report_datasources SET connection_url = 'mysql://127.0.0.1:1/gone' WHERE id = 3")
+    second, status = again(first, "FROM_FAILURE")
+    assert status == "FAILURE"
+    folder.mkdir()
+    assert again(second, "ALL_STEPS")[1] == "SUCCESS"
+    (row,) = go.rows("SELECT id, status FROM report_executions WHERE config_id = 3")
+    assert row == {"id": first, "status": "completed"}
+    assert len(world.mail.to("eva@finance.test")) == 1
+    assert len(list(folder.iterdir())) == 1
+    made = world.instance.fetch_materializations(AssetKey(["reports", "3-again"]), limit=10)
+    assert len(made.records) == 1
+
+
+def test_asked_for_twice_in_python_it_runs_once_and_ends_when_it_is_cancelled(
+    world: World, server: DagsterServer
+) -> None:
+    execution_id = str(uuid4())
+    tags = [{"key": EXECUTION_TAG, "value": execution_id}]
+    launch, find = payload(call_named("launchRun")), payload(call_named("runsOrError"))
+    launch["variables"]["launch"] |= {
+        "runConfigData": run_config_of({"execution_id": execution_id, "config_id": 2}),
+        "executionMetadata": {"tags": tags},
+    }
+    for _ in range(2):
+        assert server.ask(**launch)["__typename"] == "LaunchRunSuccess"
+    find["variables"]["filter"]["tags"] = tags
+
+    def runs() -> dict[str, str]:
+        return {run["status"]: run["id"] for run in server.ask(**find)["results"]}
+
+    wait_until(lambda: runs().keys() == {"STARTED", "SUCCESS"}, "the run that finds it taken", 60)
+    assert world.execution(execution_id)["status"] == "running"
+    cancel = payload(call_named("terminateRun"))
+    cancel["variables"]["run"] = runs()["STARTED"]
+    assert server.ask(**cancel)["__typename"] == "TerminateRunSuccess"
+    wait_until(lambda: world.execution(execution_id)["status"] == "cancelled", "the end of the execution", 60)
+
+
+def test_behind_nginx_a_token_says_who_may_launch_and_nothing_listens_to_the_outside(
+    server: DagsterServer, tmp_path: Path
+) -> None:
+    door, viewer = free_port(), free_port()
+    server.start_viewer(viewer)
+    conf = (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+    for standing, here in ((8080, door), (3000, server.port), (3001, viewer)):
+        conf = conf.replace(f"127.0.0.1:{standing}", f"127.0.0.1:{here}")
+    (tmp_path / "nginx.conf").write_text(conf, encoding="utf-8")
+    tokens = '"Bearer 0perator" operator;\n"Basic dmVyYTpzZWNyZXQ=" viewer;\n'
+    (tmp_path / "tokens.map").write_text(tokens, encoding="utf-8")
+    options = f"daemon off; pid {tmp_path / 'pid'};"
+    nginx = subprocess.Popen(
+        [binary("nginx"), "-e", "stderr", "-p", tmp_path, "-c", tmp_path / "nginx.conf", "-g", options]
+    )
+    launch = payload(call_named("launchRun"))
+
+    def says_to(**headers: str) -> Any:
+        url = f"http://127.0.0.1:{door}/graphql"
+        answer = httpx.post(url, json=launch, headers=headers, timeout=30)
+        if answer.status_code != httpx.codes.OK:
+            return answer.status_code
+        return answer.json()["data"]["launchRun"]["__typename"]
+
+    vera = "Basic dmVyYTpzZWNyZXQ="
+    try:
+        wait_until(lambda: says_to(Authorization=vera) == "UnauthorizedError", "the viewers' webserver", 60)
+        assert [says_to(), says_to(Authorization="Bearer wr0ng")] == [401, 401]
+        launch["variables"]["launch"]["runConfigData"] = {"ops": {"nothing": {}}}
+        assert says_to(Authorization="Bearer 0perator") == "RunConfigValidationInvalid"
+        assert server.addresses() == {"127.0.0.1"}
+    finally:
+        stop(nginx)
 
 
 LIVE_TESTS = re.findall(r"^func (Test\w+)", (GO_CLIENT / "live_test.go").read_text("utf-8"), re.MULTILINE)
@@ -170,6 +281,19 @@ def test_the_go_client_without_servers() -> None:
     run_go("test", "-timeout", "60s", "./...")
     run_go("vet", "./...")
     assert run_go("fmt", "./...") == ""
+
+
+def test_the_go_command_runs_a_report_and_waits_for_it(
+    world: World, server: DagsterServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAGSTER_URL", server.url)
+    said = run_go("run", "./cmd/report", "-config", "1", "-deliver", "me", "-by", "go@example.com")
+    execution_id = said.split("execution ")[1].split(":")[0]
+    assert (said.splitlines()[-1].split()[-1], world.execution(execution_id)["status"]) == (
+        "SUCCESS",
+        "completed",
+    )
+    assert len(world.mail.to("go@example.com")) == 1
 
 
 def go_test(server: DagsterServer, name: str) -> None:
@@ -207,7 +331,7 @@ def run_go(*arguments: str) -> str:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout if arguments[0] == "fmt" else ""
+    return done.stdout
 
 
 def test_a_location_that_is_down_is_worth_another_try(world: World, server: DagsterServer) -> None:
@@ -226,6 +350,6 @@ def test_a_location_that_is_down_is_worth_another_try(world: World, server: Dags
 def says(server: DagsterServer, call: dict[str, Any]) -> str:
     """What kind of answer a call gets."""
     try:
-        return str(server.ask(call["query"], call["variables"])["__typename"])
-    except HTTPError as error:
-        return f"HTTP {error.code}"
+        return str(server.ask(**call)["__typename"])
+    except httpx.HTTPStatusError as error:
+        return f"HTTP {error.response.status_code}"

@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pytest
+from click.testing import CliRunner
 from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
+from sqlalchemy import event
 
 from reporthub_dagster import pooled_storage
+from reporthub_dagster.cli import main
 from reporthub_dagster.instance import write_embedded_instance
 from reporthub_dagster.pooled_storage import PooledMySQLStorage, process_engine
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.worker.launcher import ReportRunLauncher
+from reporthub_dagster_tests import forked
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +80,87 @@ def test_the_three_storages_share_one_pool(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
     )
     assert connections == [(1,)]
+
+
+def open_storage(url: str, together: Barrier) -> None:
+    """What every Dagster process does when it starts."""
+    together.wait(60)
+    assert PooledMySQLStorage(url).run_storage.get_runs_count() == 0
+
+
+def test_processes_that_start_at_once_on_an_empty_database_all_find_its_tables(
+    storage_url: str, mariadb_database: MariaDBDatabase, tmp_path: Path
+) -> None:
+    together = forked.CONTEXT.Barrier(3)
+    log = tmp_path / "storage.log"
+    processes = [forked.start(open_storage, storage_url, together, log=log) for _ in range(3)]
+    assert [forked.ended(process) for process in processes] == [0, 0, 0], log.read_text()
+    made = {name for (name,) in mariadb_database.execute("SHOW TABLES")}
+    assert {"runs", "event_logs", "jobs", "job_ticks", "daemon_heartbeats"} <= made
+
+
+def test_init_makes_the_tables_of_the_operators_instance(
+    storage_url: str, mariadb_database: MariaDBDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPORTHUB_DATABASE_URL", storage_url)
+    monkeypatch.setenv("REPORTHUB_HOME", str(tmp_path / "home"))
+    shutil.copy(ROOT / "deploy" / "dagster.yaml", tmp_path)
+    done = CliRunner().invoke(main, ["init"])
+    assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, f"Dagster instance: {tmp_path}")
+    assert not (tmp_path / "home" / "dagster").exists()
+    made = {name for (name,) in mariadb_database.execute("SHOW TABLES")}
+    assert {"report_executions", "runs", "job_ticks"} <= made
+
+
+def test_a_process_that_never_ends_making_tables_is_named(
+    storage_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pooled_storage, "TABLES_SECONDS", 0.1)
+    with (
+        pooled_storage._alone_with_its_tables(process_engine(storage_url)),  # noqa: SLF001 - the other process
+        pytest.raises(TimeoutError, match="another process has been making Dagster's tables"),
+    ):
+        PooledMySQLStorage(storage_url)
+
+
+def test_the_storage_looks_once_whether_its_tables_are_of_this_release(storage_url: str) -> None:
+    storage = PooledMySQLStorage(storage_url)
+    events: Any = storage.event_log_storage
+    said: list[str] = []
+
+    @event.listens_for(process_engine(storage_url), "before_cursor_execute")
+    def _note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append(statement)
+
+    for _ in range(2):
+        storage.run_storage.get_run_records()
+        assert events.has_table("asset_check_executions")
+        assert not events.has_table("of_a_later_release")
+    asked = [statement for statement in said if statement.startswith("SHOW")]
+    assert len(asked) == 1 + 1 + 2
+
+
+def test_a_connection_comes_back_without_what_was_not_committed(storage_url: str) -> None:
+    engine = process_engine(storage_url)
+    insert, count = "INSERT INTO kept VALUES (1)", "SELECT COUNT(*) FROM kept"
+    rolled_back = (
+        "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'COM_ROLLBACK'"
+    )
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE kept (n INT)")
+        before = connection.exec_driver_sql(rolled_back).scalar_one()
+    for _ in range(3):
+        with engine.begin() as connection:
+            connection.exec_driver_sql(insert)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(count).scalar_one() == 3
+        assert connection.exec_driver_sql(rolled_back).scalar_one() == before
+        connection.exec_driver_sql(insert)
+    raw = engine.raw_connection()
+    raw.cursor().execute(insert)
+    raw.close()
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql(count).scalar_one() == 3
 
 
 def test_a_database_that_restarts_is_waited_for(storage_url: str, mariadb_database: MariaDBDatabase) -> None:

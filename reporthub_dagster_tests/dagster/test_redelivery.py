@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
 
+from reporthub_dagster.db.circuits import Admission, Circuits
+from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
+from reporthub_dagster.reporting.breaker_policy import BreakerPolicy
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.retry_sensor import delivery_retry_sensor
+from reporthub_dagster.run_config import RETRY_TAG, redelivery_config_of
 from reporthub_dagster_tests.installation import World
 from reporthub_dagster_tests.servers.smtp import DROP
 
@@ -76,9 +82,7 @@ def test_what_is_not_due_is_left_alone(world: World) -> None:
     world.mail.script(ANA, "RCPT", LATER)
     execution_id = world.run(config_id=1).run_id
     assert retries(world) == []
-    world.redeliver(
-        {"ops": {"open_redelivery": {"config": {"execution_id": execution_id, "by_person": False}}}}
-    )
+    world.redeliver(redelivery_config_of({"execution_id": execution_id}), tags={RETRY_TAG: "due"})
     assert world.execution(execution_id)["status"] == "running"
     assert len(world.mail.mails) == 1
 
@@ -106,6 +110,7 @@ def test_when_all_retries_are_used_up_the_execution_fails_with_its_reasons(world
 @on_sqlite
 def test_a_refusal_is_never_retried(world: World) -> None:
     no_waiting(world)
+    assert reap(world).skip_reason == dg.SkipReason("0 executions settled")
     world.mail.script(ANA, "RCPT", "550 5.1.1 no such user")
     world.run(config_id=1)
     assert world.ledger()[ANA] == "refused"
@@ -178,10 +183,7 @@ def test_a_re_execution_by_a_person_tries_who_refused_while_another_waits(world:
     assert world.ledger()[BUDI] == "retry"
     reap(world)
     assert world.execution(first.run_id)["status"] == "running"
-    run = world.instance.get_run_by_id(first.run_id)
-    assert run is not None
-    again = dg.ReexecutionOptions.from_failure(first.run_id, world.instance)
-    assert world.execute(dict(run.run_config), reexecution_options=again).success
+    assert world.retry_from_failure(first.run_id).success
     assert sorted(mail.recipient for mail in world.mail.mails) == [ANA, BUDI]
     assert world.execution(first.run_id)["status"] == "completed"
 
@@ -216,6 +218,17 @@ def test_what_cannot_be_asked_for_is_told(world: World, config: dict[str, Any], 
     assert len(world.mail.mails) == 1
 
 
+@on_sqlite
+def test_who_is_a_recipient_of_an_unusable_delivery_hears_why_it_is(world: World) -> None:
+    world.mail.script(ANA, "RCPT", "550 5.1.1 no such user")
+    execution_id = world.run(config_id=1).run_id
+    world.go.execute('UPDATE report_deliveries SET delivery_config = \'{"smtp_port": "x"}\' WHERE id = 1')
+    (failure,) = world.ask_again(execution_id, recipient=ANA).get_step_failure_events()
+    assert "cannot be used: report_deliveries 1, column delivery_config.smtp_port" in str(
+        failure.step_failure_data.user_failure_data
+    )
+
+
 @pytest.mark.parametrize("how", ["gone", "changed", "purged"])
 @on_sqlite
 def test_an_archive_that_is_not_what_was_rendered_is_refused(world: World, how: str) -> None:
@@ -244,3 +257,25 @@ def test_a_retry_whose_archive_is_gone_ends_failed(world: World) -> None:
     reap(world)
     assert "is gone: run the report again" in row["error_message"]
     assert (row["status"], retries(world)) == ("failed", [])
+
+
+@on_sqlite
+def test_while_a_server_is_away_one_run_probes_it_and_all_who_waited_follow(world: World) -> None:
+    port = world.mail.port
+    server = f"smtp://{world.mail.host}:{port}"
+    with closing(Hub(f"sqlite:///{world.home / 'reporthub.db'}", ZoneInfo("UTC"))) as hub:
+        circuits = Circuits(hub, BreakerPolicy())
+        for _ in range(3):
+            circuits.failed(Admission(server), "no answer")
+    ids = [world.run(config_id=1).run_id for _ in range(3)]
+    assert world.mail.mails == []
+    assert {world.execution(each)["status"] for each in ids} == {"running"}
+    assert len(world.files()) == len(list(world.share.iterdir())) * 3, "the folder has got them all"
+    assert world.ask_again(ids[2]).success, "a person insists, and it answers"
+    assert world.execution(ids[2])["status"] == "completed"
+    asked = retries(world)
+    assert {request.tags["reporthub/execution_id"] for request in asked} == set(ids[:2])
+    for request in asked:
+        assert launch(world, request).success
+    assert {world.execution(each)["status"] for each in ids} == {"completed"}
+    assert len(world.mail.mails) == 6

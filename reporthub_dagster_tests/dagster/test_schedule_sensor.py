@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from reporthub_dagster.definitions import defs
+from reporthub_dagster.definitions import wiring
 from reporthub_dagster.reporting.slots import scheduled_execution_id
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.sensors import report_schedule_sensor
@@ -18,13 +18,13 @@ from reporthub_dagster_tests.installation import World
 def evaluate(world: World) -> Any:
     """One tick, as the daemon makes it."""
     with dg.build_sensor_context(
-        instance=world.instance, definitions=defs, resources={"hub": HubDatabase()}
+        instance=world.instance, definitions=wiring(), resources={"hub": HubDatabase()}
     ) as context:
         return report_schedule_sensor.evaluate_tick(context)
 
 
 def test_the_sensor_runs_by_default_under_the_name_that_others_know() -> None:
-    found = defs.get_repository_def().get_sensor_def("report_schedule_sensor")
+    found = wiring().get_repository_def().get_sensor_def("report_schedule_sensor")
     assert found.default_status == dg.DefaultSensorStatus.RUNNING
     assert found.minimum_interval_seconds == 10
 
@@ -73,7 +73,7 @@ def test_a_due_slot_becomes_a_run_whose_window_ends_at_the_slot(world: World) ->
 def test_a_run_that_waits_in_dagsters_queue_is_seen(world: World) -> None:
     world.go.insert("report_executions", id="by-hand", config_id=1, status="queued", executed_by="go")
     (request,) = evaluate(world).run_requests
-    job = defs.resolve_job_def("execute_report")
+    job = wiring().resolve_job_def("execute_report")
     run = world.instance.create_run_for_job(
         job, run_config=request.run_config, tags=request.tags, status=dg.DagsterRunStatus.NOT_STARTED
     )

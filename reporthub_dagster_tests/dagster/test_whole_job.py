@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,23 @@ def test_a_row_becomes_a_file_in_peoples_hands(world: World) -> None:
         assert attachment.get_filename() == NAME
         assert attachment.get_content() in {CONTENT, CONTENT.decode()}
     assert len(world.mail.mails) == 2
+
+
+@pytest.mark.parametrize("world", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("password", [None, "ZIP_PASSWORD"])
+def test_a_mail_shows_the_first_rows_unless_they_are_under_a_password(
+    world: World, password: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZIP_PASSWORD", "p4ss")
+    compress = {"compress": {"method": "zip", "password": {"env": password}}} if password else {}
+    world.go.execute("UPDATE report_configs SET parameters = :p", p=json.dumps({**PARAMETERS, **compress}))
+    world.go.execute("UPDATE report_deliveries SET delivery_config = :c WHERE id = 1", c='{"body_rows": 2}')
+    assert world.run(config_id=1).success
+    text = world.mail.to("ana@finance.test")[0].text
+    assert ("1234567890.25" in text) == (password is None)
+    assert ("3 rows, here the first 2" in text) == (password is None)
+    assert ("not shown here: the report is packed with a password" in text) == (password is not None)
+    assert "0.01" not in text
 
 
 def test_the_execution_tells_what_happened(world: World) -> None:
@@ -72,9 +90,11 @@ def test_the_run_carries_tags_and_metadata(world: World) -> None:
     assert run is not None
     assert {name: value for name, value in run.tags.items() if name.startswith("reporthub/")} == {
         "reporthub/kind": "report",
+        "reporthub/report": "Sales",
         "reporthub/config_id": "1",
         "reporthub/execution_id": result.run_id,
         "reporthub/schedule_id": "1",
+        "reporthub/datasource_id": "1",
         "reporthub/executed_by": "ana",
     }
     query = metadata_of(result, "run_query")
@@ -104,13 +124,17 @@ def test_nothing_is_delivered_when_nobody_wants_it(world: World) -> None:
     assert len(world.files()) == 1
 
 
-@pytest.mark.parametrize("caller", ["me@elsewhere.test", "budi@finance.test"], ids=["nobody", "recipient"])
-def test_a_test_run_goes_to_the_caller_alone_and_says_so(world: World, caller: str) -> None:
+@pytest.mark.parametrize(
+    ("deliver", "caller"),
+    [("dewi@elsewhere.test", "dewi@elsewhere.test"), ("me", "budi@finance.test")],
+    ids=["an address", "me"],
+)
+def test_a_test_run_goes_to_the_caller_alone_and_says_so(world: World, deliver: str, caller: str) -> None:
     world.go.execute(
         "UPDATE report_deliveries SET delivery_config = :config WHERE id = 1",
         config='{"subject": "{{report_name}}", "cc": "boss@finance.test", "bcc": ["audit@finance.test"]}',
     )
-    result = world.run(config_id=1, schedule_id=1, deliver=caller)
+    result = world.run(config_id=1, schedule_id=1, deliver=deliver, executed_by=caller)
     row = world.execution(result.run_id)
     assert row["status"] == "completed"
     (mail,) = world.mail.mails
@@ -127,10 +151,11 @@ def test_a_test_run_goes_to_the_caller_alone_and_says_so(world: World, caller: s
     ("statement", "deliver", "words"),
     [
         ("SELECT 1", "me at home", "'me at home'"),
+        ("SELECT 1", "me", "executed_by: deliver: me goes to the address of whoever asks, and this is none"),
         ("DELETE FROM report_delivery_recipients WHERE delivery_id = 1", "me@x.test", ""),
         ("UPDATE report_deliveries SET is_active = FALSE WHERE id = 1", "me@x.test", "no active e-mail"),
     ],
-    ids=["no address", "nobody else", "no e-mail"],
+    ids=["no address", "nobody", "nobody else", "no e-mail"],
 )
 def test_who_may_try_a_report(world: World, statement: str, deliver: str, words: str) -> None:
     world.go.execute(statement)
@@ -143,6 +168,8 @@ def test_who_may_try_a_report(world: World, statement: str, deliver: str, words:
 
 
 def test_a_person_chooses_the_window(world: World) -> None:
+    unread = world.execution(world.run(config_id=1, schedule_id=1, start="soon").run_id)
+    assert unread["error_message"].startswith("start: not a date or time (value 'soon')")
     result = world.run(config_id=1, start=f"{YESTERDAY:%Y-%m-%d %H:%M:%S}", end=f"{TODAY:%Y-%m-%d} 00:00:01")
     row = world.execution(result.run_id)
     assert row["rows_returned"] == 4
@@ -333,8 +360,9 @@ def test_a_schedule_of_another_report_is_refused(world: World) -> None:
         ({"config_id": 1, "schedule_id": 99}, "report_schedules 99, column id"),
         ({"execution_id": "no-such"}, "execution_id of a row"),
         ({"execution_id": "../../etc"}, "not an execution id"),
+        ({"config_id": -1}, "report_configs -1, column id: there is no such row"),
     ],
-    ids=["nothing", "unknown report", "unknown schedule", "unknown execution", "no id"],
+    ids=["nothing", "unknown report", "unknown schedule", "unknown execution", "no id", "negative"],
 )
 def test_a_launch_that_names_nothing_fails_in_the_first_op(
     world: World, config: dict[str, Any], expected: str
@@ -424,11 +452,7 @@ def test_a_retry_from_failure_is_the_failed_delivery_alone(world: World) -> None
     world.mail.script("ana@finance.test", "RCPT", "550 5.1.1 no such user")
     first = world.run(config_id=1)
     (world.share / NAME).unlink()
-    options = dg.ReexecutionOptions.from_failure(first.run_id, world.instance)
-    run = world.instance.get_run_by_id(first.run_id)
-    assert run is not None
-    again = world.execute(dict(run.run_config), reexecution_options=options)
-    assert again.success
+    assert world.retry_from_failure(first.run_id).success
     assert sorted(mail.recipient for mail in world.mail.mails) == ["ana@finance.test", "budi@finance.test"]
     assert world.execution(first.run_id)["status"] == "completed"
     assert not (world.share / NAME).exists(), "what had been delivered is not delivered again"

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from reporthub_dagster.db.executions import Claim, Executions, Outcome
+from reporthub_dagster.db.claims import Claim
+from reporthub_dagster.db.executions import Executions, Outcome
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub

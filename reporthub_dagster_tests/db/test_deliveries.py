@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from reporthub_dagster.db.claims import Claim, LostClaimError
 from reporthub_dagster.db.deliveries import DeliveryLedger, History
-from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
+from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.notices import Notices
 from reporthub_dagster.db.queue import ExecutionQueue
+from reporthub_dagster.db.retries import Retries
 from reporthub_dagster.db.session import Hub
+from reporthub_dagster.reporting.breaker_policy import BreakerPolicy
 from reporthub_dagster.reporting.identity import delivery_identity
 from reporthub_dagster.reporting.records import DeliveryReceipt, ReceiptState
 from reporthub_dagster_tests.go_api import GoApi
@@ -125,24 +128,24 @@ def test_the_other_side_is_left_alone_for_as_long_as_it_asks(hub: Hub, claim: Cl
 
 
 def test_an_execution_waits_with_nobody_at_work_on_it(hub: Hub, claim: Claim, go: GoApi) -> None:
-    ledger, leases = DeliveryLedger(hub), Leases(hub)
+    ledger, leases, retries = DeliveryLedger(hub), Leases(hub), Retries(hub, BreakerPolicy())
     ledger.open(claim, 7, ["a"], unanswered="unknown")
     answered(ledger, claim, "a", "retry")
     ledger.schedule(claim, 7, most=3, interval_seconds=0)
-    assert ledger.due(50) == [], "its run has not ended"
+    assert retries.due(50) == [], "its run has not ended"
     Executions(hub).wait(claim)
     holder = leases.holder("e")
     assert holder is not None
     assert (holder.is_nobody, holder.is_waiting, holder.silent) == (True, True, False)
     assert leases.open_executions() == [], "the reaper has nothing to do with it"
     assert ExecutionQueue(hub).unfinished([1], NOW) == [], "it holds nothing back"
-    (due,) = ledger.due(50)
+    (due,) = retries.due(50)
     assert (due.execution_id, due.config_id, due.schedule_id, due.executed_by) == ("e", 1, 1, "ana")
     with pytest.raises(LostClaimError):
         Executions(hub).finish(claim, "completed", at=NOW)
     heir = taken(hub, holder.claim, "run-2")
     assert heir.token == due.token + 1
-    assert ledger.due(50) == []
+    assert retries.due(50) == []
     assert go.row("SELECT attempts FROM reporthub_leases") == {"attempts": 0}, "nobody died"
 
 
@@ -157,7 +160,7 @@ def test_those_who_wait_longest_come_first_and_few_at_a_time(hub: Hub, go: GoApi
             entry = {"identity": identity, "delivery_id": 1, "recipient": recipient, "state": "retry"}
             more = {"attempts": 1, "token": 1, "next_attempt_at": moment}
             go.insert("reporthub_deliveries", execution_id=name, **entry, **more)
-    assert [one.execution_id for one in DeliveryLedger(hub).due(2)] == ["old", "mid"]
+    assert [one.execution_id for one in Retries(hub, BreakerPolicy()).due(2)] == ["old", "mid"]
 
 
 def test_whoever_starts_anew_tries_everybody_who_has_not_got_it(hub: Hub, claim: Claim) -> None:
@@ -207,14 +210,16 @@ def test_a_database_of_an_earlier_release_gets_the_table(hub: Hub) -> None:
 def test_of_many_who_want_to_tell_the_same_one_may(hub: Hub, go: GoApi) -> None:
     first, second = Notices(hub), Notices(hub)
     assert not first.may_tell_recovery(1)
-    assert [first.may_tell_failure(1), second.may_tell_failure(1), first.may_tell_failure(2)] == [
+    assert [first.may_tell_trouble(1), second.may_tell_trouble(1), first.may_tell_trouble(2)] == [
         True,
         False,
         True,
     ]
+    assert not first.may_tell_recovery(1), "nobody has got it yet"
+    first.recovery_is_due(1)
     assert [first.may_tell_recovery(1), second.may_tell_recovery(1)] == [True, False]
-    assert not first.may_tell_failure(1), "the hour is not over"
+    assert not first.may_tell_trouble(1), "the hour is not over"
     go.execute("UPDATE reporthub_notices SET told_at = '2025-01-31 00:00:00'")
-    assert first.may_tell_failure(1)
+    assert first.may_tell_trouble(1)
     first.not_told(1)
-    assert second.may_tell_failure(1)
+    assert second.may_tell_trouble(1)

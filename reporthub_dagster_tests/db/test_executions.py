@@ -7,8 +7,9 @@ from threading import Barrier, Thread
 
 import pytest
 
+from reporthub_dagster.db.claims import Claim, LostClaimError
 from reporthub_dagster.db.delivery_logs import AttemptOutcome, DeliveryAttempt, DeliveryLogs
-from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
+from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.records import (
     Column,
@@ -131,7 +132,8 @@ def test_rows_time_and_file_are_recorded(executions: Executions) -> None:
     claim = claimed(executions)
     result = QueryResult(Path("spool"), (Column("a", "int64"),), 3, truncated=False, query_ms=17)
     executions.query_done(claim, [result], {"final_query": "SELECT 1"})
-    executions.files_done(claim, [FILE], replace(PLAN, schedule_id=None))
+    assert executions.files_done(claim, [FILE], replace(PLAN, schedule_id=None)) is True
+    assert executions.files_done(claim, [FILE], replace(PLAN, schedule_id=None)) is False, "they are known"
     executions.finish(claim, "completed", at=NOW + timedelta(seconds=9))
     found = executions.find("e")
     assert found is not None

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import inspect
 
 from reporthub_dagster.db import leases as leases_module
-from reporthub_dagster.db.executions import Claim, Executions, LostClaimError
+from reporthub_dagster.db.claims import Claim, LostClaimError
+from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.leases import Holder, Leases
 from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.session import Hub

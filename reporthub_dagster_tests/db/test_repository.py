@@ -7,7 +7,9 @@ import pytest
 from reporthub_dagster.db.models import ReportConfig
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
+from reporthub_dagster.planning import connector_for
 from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster_tests.go_api import GoApi
 
 
@@ -109,6 +111,17 @@ def test_a_kind_that_the_enum_lacks_is_taken_from_the_options(hub: Hub, go: GoAp
     go.execute("""UPDATE report_datasources SET connection_config = '{"kind": "sqlite", "timeout": 3}'""")
     source = Repository(hub).data_source(1)
     assert (source.kind, source.options) == ("sqlite", {"timeout": 3})
+    assert source.kind_column == "connection_config.kind"
+
+
+@pytest.mark.parametrize("column", ["connection_config.kind", "db_type"])
+def test_a_kind_without_a_connector_is_named_where_the_row_says_it(column: str) -> None:
+    row = DataSource(3, "s", "mango", "mango://h", {}, kind_column=column)
+
+    with pytest.raises(
+        ConfigurationError, match=rf"report_datasources 3, column {column}: there is no .*mysql"
+    ):
+        connector_for(row)
 
 
 def test_records_hide_what_may_be_secret(hub: Hub, go: GoApi) -> None:

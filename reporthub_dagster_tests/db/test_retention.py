@@ -64,9 +64,14 @@ def test_it_goes_in_pieces(days: Days, monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(pieces) <= 6
 
 
-def test_schedulers_that_are_gone_are_forgotten_after_a_day(days: Days) -> None:
+def test_schedulers_and_servers_that_are_gone_are_forgotten_after_a_day(days: Days) -> None:
+    circuit = {"failures": 3, "probes": 9}
+    for server, at in (("smtp://gone:25", days.now - 2 * DAY), ("smtp://here:25", days.now)):
+        moment = f"{at:%F %T}.000"
+        days.go.insert("reporthub_circuits", server=server, since=moment, failed_at=moment, **circuit)
     insert = "INSERT INTO reporthub_schedulers (scheduler, sensor, ticked_at) VALUES (:name, 's', :at)"
     days.go.execute(insert, name="gone", at=f"{days.now - 2 * DAY:%F %T}.000")
     days.go.execute(insert, name="here", at=f"{days.now:%F %T}.000")
     Retention(days.hub, KEEP).forget(days.now)
     assert days.go.rows("SELECT scheduler FROM reporthub_schedulers") == [{"scheduler": "here"}]
+    assert days.go.rows("SELECT server FROM reporthub_circuits") == [{"server": "smtp://here:25"}]

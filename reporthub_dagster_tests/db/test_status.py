@@ -12,8 +12,11 @@ import pytest
 from click.testing import CliRunner
 
 from reporthub_dagster.cli import main
+from reporthub_dagster.db.circuits import Admission, Circuits
+from reporthub_dagster.db.deliveries import DeliveryLedger
 from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.db.session import Hub
+from reporthub_dagster.reporting.breaker_policy import BreakerPolicy
 from reporthub_dagster.status import REAPER_SENSOR, SCHEDULE_SENSOR, Limits, status_document
 from reporthub_dagster_tests.db.scheduler_world import Days
 from reporthub_dagster_tests.go_api import GoApi
@@ -162,3 +165,22 @@ def test_the_command_loads_no_dagster() -> None:
     look = "import sys, reporthub_dagster.cli; print([name for name in sys.modules if name == 'dagster'])"
     found = subprocess.run([sys.executable, "-c", look], check=True, capture_output=True, text=True)
     assert found.stdout == "[]\n"
+
+
+def test_a_server_that_reports_wait_for_is_a_problem_until_it_answers(days: Days) -> None:
+    days.now = days.hub.now()
+    execution_id = days.tick().launches[0].execution_id
+    claim, _ = days.begin(execution_id)
+    circuits, server = Circuits(days.hub, BreakerPolicy(failures=1)), "sftp://files.test:22"
+    away = circuits.failed(Admission(server), "no answer")
+    assert away is not None
+    assert status(days)["ok"], "nobody waits for it"
+    DeliveryLedger(days.hub).open(claim, 1, ["a"], unanswered="unknown")
+    circuits.put_off(claim, 1, ["a"], away, "not tried")
+    found = status(days)
+    (problem,) = found["problems"]
+    assert problem.startswith(f"{server} has been away since ")
+    assert problem.endswith("no answer; executions that wait for it: 1")
+    assert [(one["server"], one["waiting"]) for one in found["servers_away"]] == [(server, 1)]
+    circuits.answered(server)
+    assert (status(days)["ok"], status(days)["servers_away"]) == (True, [])

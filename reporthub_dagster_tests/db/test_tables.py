@@ -30,10 +30,13 @@ OURS = {
     "reporthub_launches",
     "reporthub_schedulers",
     "reporthub_deliveries",
+    "reporthub_circuits",
     "reporthub_notices",
+    "reporthub_late",
     "reporthub_digests",
     "reporthub_host_keys",
     "reporthub_backfills",
+    "reporthub_catalog",
 }
 UTC_ZONE = ZoneInfo("UTC")
 

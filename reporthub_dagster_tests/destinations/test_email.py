@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from email import message_from_bytes
 from email.header import decode_header, make_header
 from email.message import EmailMessage
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.request import urlopen
 from zipfile import ZipFile
 
 import pytest
 import trustme
 
-from reporthub_dagster.destinations.base import DestinationSettings, MailPolicy, SmtpServer
 from reporthub_dagster.destinations.email import EmailDestination
+from reporthub_dagster.destinations.environment import DestinationSettings, MailPolicy, SmtpServer
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
+from reporthub_dagster.reporting.excerpt import Excerpt
 from reporthub_dagster.reporting.records import DeliveryReceipt
 from reporthub_dagster_tests.destinations.parcels import delivery, parcel, rendered, send_all, states
+from reporthub_dagster_tests.servers.s3 import Bucket
 from reporthub_dagster_tests.servers.smtp import DROP, HANG, SENDER, MailServer, Phase
 
 PASSWORD = "c4nary-passw0rd"
@@ -558,6 +565,48 @@ def test_templates_of_both_forms_and_what_is_unknown(smtp_server: MailServer, tm
     assert [text.split()[3] for text in mail.unknown_variables(whole)] == ["{{nothing}}", "{{nix}}"]
 
 
+EXCERPT = Excerpt("<html><body>", "<table>&lt;1&gt;</table>", "</body></html>", "a\n-\n1\n")
+
+
+def with_rows(server: MailServer, folder: Path, wanted: Any, **options: Any) -> tuple[str, str]:
+    """Text and HTML of a mail that shows the first rows."""
+    asked: list[int] = []
+
+    def excerpt(rows: int) -> Excerpt:
+        asked.append(rows)
+        return EXCERPT
+
+    whole = replace(parcel(rendered(folder)), excerpt=excerpt)
+    letter = destination(server, ANA, body_rows=wanted, **options)
+    assert send_all(letter, whole)[0].state == "sent"
+    assert asked == [1_000 if wanted == "all" else wanted]
+    assert letter.unknown_variables(whole) == ()
+    mail = server.mails[-1]
+    page = mail.message.get_body(("html",))
+    assert page is not None
+    return mail.text, page.get_content().replace("\r\n", "\n").strip()
+
+
+def test_the_first_rows_follow_the_words_or_stand_where_the_row_wants_them(
+    smtp_server: MailServer, tmp_path: Path
+) -> None:
+    text, page = with_rows(smtp_server, tmp_path, 20, body="Hello <{{report_name}}>\n\nBye")
+    assert text == "Hello <Flights & <Delays>>\n\nBye\n\na\n-\n1\n"
+    assert page.startswith("<html><body><div")
+    assert ">Hello &lt;Flights &amp; &lt;Delays&gt;&gt;</div>" in page
+    assert page.endswith(">Bye</div>\n<table>&lt;1&gt;</table></body></html>")
+    places = {"body": "Rows: {{report_table}} Bye", "body_html": "<i>{{report_table}}</i>{{report_name}}"}
+    text, page = with_rows(smtp_server, tmp_path, "all", **places)
+    assert text == "Rows: \na\n-\n1\n Bye\n"
+    assert page == "<i><table>&lt;1&gt;</table></i>Flights &amp; &lt;Delays&gt;"
+
+
+@pytest.mark.parametrize("wanted", [0, 1_001, "some"])
+def test_how_many_rows_a_body_may_show(smtp_server: MailServer, wanted: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"delivery_config\.body_rows"):
+        destination(smtp_server, ANA, body_rows=wanted)
+
+
 def test_the_parts_are_where_mail_programs_look(smtp_server: MailServer, tmp_path: Path) -> None:
     mail = one_mail(smtp_server, tmp_path, body_html="<b>hi</b>")
     assert mail.get_content_type() == "multipart/mixed"
@@ -690,16 +739,88 @@ def test_a_zip_above_the_limit_becomes_a_link(
     start_mail_server: Callable[..., MailServer], tmp_path: Path, limited_by: str
 ) -> None:
     server = start_mail_server(size_limit=100_000 if limited_by == "server" else None)
-    policy = MailPolicy() if limited_by == "server" else MailPolicy(size_limit=100_000)
-    file = rendered(tmp_path, "big.bin", os.urandom(300_000))
-    letter = with_policy(server, policy, ANA, link="https://files.test/r", body_html="<p>Hello</p>")
+    size = 300_000 if limited_by == "server" else 50_000_000
+    file = rendered(tmp_path, "big.bin", os.urandom(size // 3) * 3)
+    page_of_row = "<html><body><p>Hello</p></body></html>"
+    letter = with_policy(server, MailPolicy(), ANA, link="https://files.test/r", body_html=page_of_row)
     assert send_all(letter, parcel(file))[0].state == "sent"
     (mail,) = server.mails
     assert mail.attachments == {}
     assert "https://files.test/r/e-1/big.bin" in mail.text
     page = mail.message.get_body(("html",))
     assert page is not None
-    assert 'href="https://files.test/r/e-1/big.bin"' in page.get_content()
+    assert 'href="https://files.test/r/e-1/big.bin"' in page.get_content().partition("</body>")[0]
+
+
+def with_bucket(server: MailServer, there: Bucket, **options: Any) -> EmailDestination:
+    row = {
+        "bucket": there.name,
+        "endpoint_url": there.endpoint,
+        "access_key": "AKIAEXAMPLE",
+        "secret_key": PASSWORD,
+        **options,
+    }
+    return with_policy(server, MailPolicy(size_limit=100_000), ANA, BO, link_s3=row, body_html="<p>Hello</p>")
+
+
+def test_a_large_file_goes_into_a_bucket_and_the_mail_has_links_that_end(
+    smtp_server: MailServer, bucket: Bucket, tmp_path: Path
+) -> None:
+    files = [rendered(tmp_path, name, os.urandom(200_000)) for name in ("Umsätze 1.bin", "b.bin")]
+    letter = with_bucket(smtp_server, bucket, prefix="large", expires_days=2)
+    receipts = send_all(letter, parcel(*files))
+    assert states(receipts) == {ANA: "sent", BO: "sent"}
+    assert sorted(bucket.content("large/e-1/")) == ["Umsätze 1.bin", "b.bin"]
+    mail = smtp_server.to(BO)[0]
+    assert mail.attachments == {}
+    links = re.findall(r"^https?://.*$", mail.text, re.MULTILINE)
+    assert "to be found until 20" in mail.text
+    for file, link in zip(files, links, strict=True):
+        query = parse_qs(urlsplit(link).query)
+        assert (query["X-Amz-Algorithm"], query["X-Amz-Expires"]) == (["AWS4-HMAC-SHA256"], ["172800"])
+        with urlopen(link) as answer:
+            assert (answer.read(), file.name) == (
+                file.path.read_bytes(),
+                unquote(answer.headers["Content-Disposition"].partition("''")[2]),
+            )
+    page = mail.message.get_body(("html",))
+    assert page is not None
+    assert html.escape(links[0].strip()) in page.get_content()
+    shown = repr(receipts) + repr(vars(letter)) + "".join(letter.warnings)
+    assert not [secret for secret in (PASSWORD, "X-Amz") if secret in shown]
+    assert "takes uploads" in letter.check()
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"expires_days": 8}, "link_s3.expires_days: .*at most 7 days"),
+        ({"bucket": None}, "link_s3.bucket: it is missing"),
+        ({"acl": "everybody"}, "link_s3.acl"),
+    ],
+)
+def test_settings_of_the_bucket_are_named_where_they_are(
+    smtp_server: MailServer, bucket: Bucket, options: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=f"report_deliveries 7, column delivery_config.{words}"):
+        with_bucket(smtp_server, bucket, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "words"),
+    [
+        ({"bucket": "nowhere"}, "refused", "delivery_config.link_s3.bucket"),
+        ({"endpoint_url": "http://127.0.0.1:1"}, "retry", "cannot be reached"),
+    ],
+)
+def test_a_bucket_that_takes_nothing_sends_nothing(
+    smtp_server: MailServer, bucket: Bucket, tmp_path: Path, options: dict[str, Any], state: str, words: str
+) -> None:
+    file = rendered(tmp_path, "big.bin", os.urandom(200_000))
+    receipt = send_all(with_bucket(smtp_server, bucket, **options), parcel(file))[0]
+    assert (receipt.state, receipt.needs_person) == (state, state == "refused"), receipt
+    assert words in receipt.detail
+    assert smtp_server.mails == []
 
 
 def test_without_a_link_a_large_mail_is_refused_with_the_cure(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from reporthub_dagster.destinations.base import DestinationSettings
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.file_share import FileShareDestination
 from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
 from reporthub_dagster_tests.destinations.parcels import delivery, parcel, rendered, send_all

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import asyncssh
 import pytest
 
-from reporthub_dagster.destinations.base import DestinationSettings
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.sftp import SftpDestination
 from reporthub_dagster.network.egress import EgressPolicy
 from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
@@ -166,31 +165,6 @@ def test_a_silent_machine_is_tried_again_within_its_time(tmp_path: Path, sftp_se
     assert "did not answer within 1 s" in receipts[0].detail
 
 
-def test_a_connection_that_is_cut_leaves_nothing_that_a_reader_takes_for_a_file(
-    sftp_server: SftpServer, inbox: Path, tmp_path: Path
-) -> None:
-    file = rendered(tmp_path, "big.bin", b"x" * 60_000_000)
-    destination = to(sftp_server, inbox, keys=RememberedHostKeys())
-    done = threading.Event()
-
-    def cut_when_some_has_arrived() -> None:
-        while not done.is_set():
-            if any(path.stat().st_size > 1_000_000 for path in inbox.iterdir()):
-                sftp_server.cut()
-                return
-
-    thread = threading.Thread(target=cut_when_some_has_arrived)
-    thread.start()
-    (receipt,) = send_all(destination, parcel(file))
-    done.set()
-    thread.join()
-    assert receipt.state == "retry"
-    assert not [path for path in inbox.iterdir() if not path.name.startswith(".")]
-    (again,) = send_all(destination, parcel(file))
-    assert again.state == "sent"
-    assert (inbox / "big.bin").stat().st_size == file.size
-
-
 @pytest.mark.parametrize(
     ("path", "arrives"),
     [
@@ -262,11 +236,3 @@ def test_check_leaves_nothing_and_says_what_is_wrong(sftp_server: SftpServer, in
         to(sftp_server, inbox / "gone", keys=keys).check()
     with pytest.raises(TransientError, match="cannot be reached"):
         to(sftp_server, inbox, port=1).check()
-
-
-def test_a_full_disk_is_tried_again(sftp_server: SftpServer, small_disk: Path, tmp_path: Path) -> None:
-    destination = to(sftp_server, small_disk, keys=RememberedHostKeys())
-    (receipt,) = send_all(destination, parcel(rendered(tmp_path, content=b"x" * 5_000_000)))
-    assert receipt.state == "retry"
-    assert "full" in receipt.detail
-    assert not list(small_disk.iterdir())

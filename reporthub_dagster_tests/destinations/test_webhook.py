@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from reporthub_dagster.destinations.base import DestinationSettings
+from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.json_template import fill_json
 from reporthub_dagster.destinations.webhook import WebhookDestination
 from reporthub_dagster.destinations.webhook_errors import retry_after

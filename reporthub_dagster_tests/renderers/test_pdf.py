@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -80,19 +83,52 @@ def test_the_fonts_are_embedded(tmp_path: Path) -> None:
 
 
 def test_characters_without_a_glyph_are_seen_and_told(tmp_path: Path) -> None:
-    file = render(tmp_path, TEXT, ["日本", "ok", "😀", "a\u200fb"])
+    file = render(tmp_path, TEXT, ["ไทย", "ok", "😀", "a\u200fb"])
 
-    assert "��" in pdf_lines(file.path)[0]
+    assert "���" in pdf_lines(file.path)[0]
     assert file.warnings == ("column 'value': characters that the pdf's fonts lack are shown as � (2 cells)",)
 
 
 def test_a_header_and_a_title_without_glyphs_are_told(tmp_path: Path) -> None:
-    file = render(tmp_path, pa.field("数", pa.int8()), [1], title="日報")
+    file = render(tmp_path, pa.field("😀", pa.int8()), [1], title="ไทย")
 
     assert file.warnings == (
         "title: characters that the pdf's fonts lack are shown as �",
-        "column '数': characters that the pdf's fonts lack are shown as � (1 cell)",
+        "column '😀': characters that the pdf's fonts lack are shown as � (1 cell)",
     )
+
+
+@pytest.mark.parametrize("text", ["株式会社山田商店", "烤鸭餐厅 → 北京", "서울특별시 강남구", "㈱ ｱｲｳ ー々"])
+def test_east_asian_text_is_legible(tmp_path: Path, text: str) -> None:
+    file = render(tmp_path, TEXT, [text])
+
+    assert text in "".join(pdf_lines(file.path)[0])
+    assert file.warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "drawn"),
+    [
+        ("שלום (abc)", ["(abc) םולש"]),
+        ("abc שלום 12", ["abc 12 םולש"]),
+        ("سلام", ["ﻡﻼﺳ"]),
+        ("الله", ["ﻪﻠﻟﺍ"]),
+        ("שלום\nabc", ["םולש", "abc"]),
+    ],
+)
+def test_right_to_left_text_is_drawn_as_it_is_seen(text: str, drawn: list[str]) -> None:
+    assert wrap(text, 40, regular()) == (drawn, False, False)
+
+
+def test_what_joins_and_orders_letters_is_loaded_when_it_is_needed() -> None:
+    code = (
+        "import sys; from reporthub_dagster.renderers.pdf_fonts import regular; face = regular(); "
+        "face.seen([face.printable('Zürich →')[0]]); print(sys.modules.keys() & {'bidi', 'arabic_reshaper'})"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+
+    assert told.stdout == "set()\n"
 
 
 def test_a_long_cell_is_cut_and_told(tmp_path: Path) -> None:
@@ -164,7 +200,14 @@ def test_lines_fit_and_lose_nothing_but_spaces(text: str, limit: float) -> None:
     assert all(regular().width(line) <= limit + 1e-5 or len(line) == 1 for line in shown if not cut)
     if not cut:
         printable = "".join(regular().printable(part)[0] for part in re.split("[\r\n]", text))
-        assert "".join("".join(shown).split()) == "".join(printable.split())
+        assert letters("".join(shown)) == letters(printable)
+
+
+def letters(text: str) -> str:
+    """Without spaces; where lines run from right to left, in any order and without what is mirrored."""
+    if not re.search("[\u0590-\u08ff\ufb1d-\ufefc]", text):
+        return "".join(text.split())
+    return "".join(sorted(one for one in text if not unicodedata.mirrored(one) and not one.isspace()))
 
 
 def test_every_character_of_a_run_is_in_its_font() -> None:

@@ -4,7 +4,7 @@ import pyarrow as pa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reporthub_dagster.renderers.text_scan import beginning, empty_or_holding
+from reporthub_dagster.renderers.text_scan import beginning, empty_or_holding, holds, replaced
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(st.sampled_from(',"=a😀é\n'), max_size=4)), max_size=20)
 
@@ -20,6 +20,9 @@ def test_texts_are_found_wherever_a_slice_begins(values: list[str | None], skipp
         [not set(text) or bool(set(text) & set(',"\n')) for text in filled(expected)],
     )
     assert_mask(beginning(texts, "=,"), [text[:1] in {"=", ","} for text in filled(expected)])
+    assert holds(texts, ",") == any("," in text for text in filled(expected))
+    swapped = [text and text.replace(",", ";") for text in expected]
+    assert replaced(texts, ",", ";").to_pylist() == swapped
 
 
 def filled(values: list[str | None]) -> list[str]:

@@ -118,6 +118,9 @@ def test_anything_else_is_refused(dialect: str, sql: str) -> None:
         pytest.param("oracle", "SELECT utl_http.request('http://x') FROM dual", id="oracle-package"),
         pytest.param("duckdb", "SELECT * FROM read_csv('/etc/passwd')", id="duckdb-file"),
         pytest.param("clickhouse", "SELECT * FROM url('http://x', CSV)", id="clickhouse-url"),
+        pytest.param(
+            "trino", "SELECT * FROM TABLE(pg.system.query(query => 'SELECT 1'))", id="trino-pass-through"
+        ),
     ],
 )
 def test_a_dialects_own_side_doors_are_shut(dialect: str, sql: str) -> None:

@@ -1,17 +1,18 @@
-"""A real Dagster webserver, and the code server that it talks to, in processes of their own."""
+"""A real Dagster webserver, the code server it talks to, a daemon and a warm worker, as processes."""
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
-import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import httpx
+import psutil
 
 from reporthub_dagster_tests.servers.process import free_port, log_tail, stop, wait_until
 
@@ -19,9 +20,23 @@ INSTANCE = """\
 telemetry: {enabled: false}
 nux: {enabled: false}
 compute_logs: {module: dagster._core.storage.noop_compute_log_manager, class: NoOpComputeLogManager}
+run_launcher:
+  module: reporthub_dagster.worker.launcher
+  class: ReportRunLauncher
+  config: {broker: {env: REPORTHUB_BROKER_URL}}
+"""
+AT_ONCE = """\
 # No daemon: what is launched starts at once.
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 """
+MOST_RUNS = 3
+QUEUED = f"""\
+run_coordinator:
+  module: dagster._core.run_coordinator.queued_run_coordinator
+  class: QueuedRunCoordinator
+  config: {{max_concurrent_runs: {MOST_RUNS}, dequeue_interval_seconds: 1}}
+"""
+ROOT = Path(__file__).parents[2]
 WORKSPACE = """\
 load_from:
   - grpc_server: {{host: 127.0.0.1, port: {port}, location_name: reporthub}}
@@ -30,65 +45,95 @@ load_from:
 
 @dataclass
 class DagsterServer:
-    """A webserver on an instance; its code server may be stopped and started again.
+    """A webserver on an instance, and what else runs there; its code server may be stopped and started again.
 
     Attributes:
-        home: Folder of the instance; its `dagster.yaml` is written on the first start unless it is there.
-        environ: What differs from the environment of the tests.
+        home: Folder of the instance, with its `dagster.yaml`.
+        broker: Where runs wait for a worker; where none is started it need not exist.
+        definitions: The module of the code location.
     """
 
     home: Path
-    environ: Mapping[str, str]
+    broker: str = "redis://127.0.0.1:1/0"
+    definitions: str = "reporthub_dagster.definitions"
     port: int = field(default_factory=free_port)
     code_port: int = field(default_factory=free_port)
-    _webserver: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-    _code: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    _processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict, repr=False)
 
     @property
     def url(self) -> str:
         """Where the UI is."""
         return f"http://127.0.0.1:{self.port}"
 
-    def ask(self, document: str, variables: Mapping[str, Any] | None = None) -> Any:
-        """The one field that a GraphQL document asks for."""
-        body = json.dumps({"query": document, "variables": dict(variables or {})}).encode()
-        request = urllib.request.Request(
-            f"{self.url}/graphql", body, {"Content-Type": "application/json", "Accept": "application/json"}
+    @property
+    def workspace(self) -> Path:
+        """The file that names the code server."""
+        return self.home / "workspace.yaml"
+
+    def ask(self, query: str, variables: Mapping[str, Any] | None = None) -> Any:
+        """The one field that a GraphQL document asks for.
+
+        Raises:
+            httpx.HTTPStatusError: The webserver could not answer.
+        """
+        asked = {"query": query, "variables": dict(variables or {})}
+        (answer,) = (
+            httpx.post(f"{self.url}/graphql", json=asked, timeout=30)
+            .raise_for_status()
+            .json()["data"]
+            .values()
         )
-        with urllib.request.urlopen(request, timeout=30) as response:
-            (answer,) = json.load(response)["data"].values()
         return answer
 
     def start_code(self) -> None:
-        """Start the code server unless it runs; the webserver finds it by itself."""
-        if self._code is None:
-            module = ("-m", "reporthub_dagster.definitions", "-a", "defs")
-            where = ("-h", "127.0.0.1", "-p", str(self.code_port))
-            self._code = self._start("code", "dagster", "api", "grpc", *module, *where)
+        """Start the code server; the webserver finds it by itself."""
+        module = ("-m", self.definitions, "-a", "defs")
+        where = ("-h", "127.0.0.1", "-p", str(self.code_port))
+        self._start("code", "dagster", "api", "grpc", *module, *where)
 
     def stop_code(self) -> None:
-        """End the code server; idempotent."""
-        if self._code is not None:
-            stop(self._code)
-            self._code = None
+        """End the code server."""
+        stop(self._processes.pop("code"))
+
+    def start_worker(self, concurrency: int) -> None:
+        """Start what runs are handed to; it is warm, so that a run costs a fraction of a second."""
+        options = ("--concurrency", str(concurrency), "--max-memory", "2000", "--grace", "1")
+        self._start("worker", "reporthub_dagster.cli", "worker", *options)
+
+    def start_daemon(self) -> None:
+        """Start what ticks, takes runs from Dagster's queue and launches backfills."""
+        self._start(
+            "daemon", "reporthub_dagster_tests.servers.quick_daemon", "run", "-w", str(self.workspace)
+        )
+
+    def start_viewer(self, port: int) -> None:
+        """Start a second webserver for people who may only look, at the address that is its default."""
+        self._start("viewer", "dagster_webserver", "--read-only", "-p", str(port), "-w", str(self.workspace))
+
+    def addresses(self) -> set[str]:
+        """Where its processes listen."""
+        processes = [psutil.Process(process.pid) for process in self._processes.values()]
+        return {
+            connection.laddr.ip.removeprefix("::ffff:")
+            for parent in processes
+            for process in (parent, *parent.children(recursive=True))
+            for connection in process.net_connections("inet")
+            if connection.status == psutil.CONN_LISTEN
+        }
 
     @contextmanager
     def running(self) -> Iterator[DagsterServer]:
-        """Both servers, from when the code location is loaded."""
-        if not (self.home / "dagster.yaml").exists():
-            (self.home / "dagster.yaml").write_text(INSTANCE, encoding="utf-8")
-        workspace = self.home / "workspace.yaml"
-        workspace.write_text(WORKSPACE.format(port=self.code_port), encoding="utf-8")
+        """Webserver and code server, from when the code location is loaded; all ends with the block."""
+        self.workspace.write_text(WORKSPACE.format(port=self.code_port), encoding="utf-8")
         try:
             self.start_code()
-            where = ("-h", "127.0.0.1", "-p", str(self.port), "-w", str(workspace))
-            self._webserver = self._start("webserver", "dagster_webserver", *where)
+            where = ("-h", "127.0.0.1", "-p", str(self.port), "-w", str(self.workspace))
+            self._start("webserver", "dagster_webserver", *where)
             self.wait_for_location()
             yield self
         finally:
-            if self._webserver is not None:
-                stop(self._webserver)
-            self.stop_code()
+            for process in reversed(self._processes.values()):
+                stop(process)
 
     def wait_for_location(self) -> None:
         """Wait until the webserver has the code location.
@@ -99,8 +144,11 @@ class DagsterServer:
         try:
             wait_until(self._is_loaded, "the code location", 60)
         except TimeoutError as error:
-            logs = (log_tail(self.home / f"{name}.log") for name in ("code", "webserver"))
-            raise RuntimeError("\n".join((str(error), *logs))) from error
+            raise RuntimeError(f"{error}\n{self.logs()}") from error
+
+    def logs(self) -> str:
+        """The end of what every process said."""
+        return "\n".join(f"== {name}\n{log_tail(self.home / f'{name}.log')}" for name in self._processes)
 
     def _is_loaded(self) -> bool:
         document = """{ repositoryOrError(repositorySelector: {
@@ -108,9 +156,14 @@ class DagsterServer:
         }) { __typename } }"""
         return bool(self.ask(document)["__typename"] == "Repository")
 
-    def _start(self, name: str, *command: str) -> subprocess.Popen[bytes]:
-        environ = {**os.environ, **self.environ, "DAGSTER_HOME": str(self.home)}
+    def _start(self, name: str, *command: str) -> None:
+        environ = {
+            **os.environ,
+            "DAGSTER_HOME": str(self.home),
+            "REPORTHUB_BROKER_URL": self.broker,
+            "PYTHONPATH": str(ROOT),
+        }
         with (self.home / f"{name}.log").open("ab") as log:
-            return subprocess.Popen(
+            self._processes[name] = subprocess.Popen(
                 [sys.executable, "-m", *command], stdout=log, stderr=log, env=environ, cwd=self.home
             )

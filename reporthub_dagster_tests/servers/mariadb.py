@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,7 +15,8 @@ import pymysql
 import pytest
 import trustme
 
-from reporthub_dagster_tests.servers.process import binary, free_port, log_tail, stop, wait_until
+from reporthub_dagster_tests.servers.database import Database
+from reporthub_dagster_tests.servers.process import PrivateServer, binary, log_tail, private, stop, wait_until
 
 USER = "reporthub"
 PASSWORD = "p@ss:w/rd %1"
@@ -25,7 +24,7 @@ PASSWORD = "p@ss:w/rd %1"
 
 
 @dataclass
-class MariaDBServer:
+class MariaDBServer(PrivateServer):
     """A running server that a test may stop, kill and start again; data and port stay the same.
 
     Attributes:
@@ -155,21 +154,8 @@ class MariaDBServer:
         return True
 
 
-@dataclass(frozen=True)
-class MariaDBDatabase:
-    """A fresh utf8mb4 database."""
-
-    server: MariaDBServer
-    name: str
-
-    @property
-    def url(self) -> str:
-        """Its SQLAlchemy URL, with an account that may do everything."""
-        return self.server.url(self.name)
-
-    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements in it; returns the rows of the last one."""
-        return self.server.execute(*statements, database=self.name)
+MariaDBDatabase = Database[MariaDBServer]
+"""A fresh database of it."""
 
 
 def write_certificates(folder: Path) -> None:
@@ -190,14 +176,8 @@ def _user_option() -> list[str]:
 def mariadb_server() -> Iterator[MariaDBServer]:
     """A MariaDB server on a loopback port, with TLS, that lives as long as the test session."""
     binary("mariadbd", "mysqld")
-    home = Path(tempfile.mkdtemp(prefix="reporthub-mariadb-"))
-    server = MariaDBServer(home, free_port())
-    try:
-        server.create()
+    with private("mariadb", MariaDBServer) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

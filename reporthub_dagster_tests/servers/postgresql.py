@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import pwd
 import secrets
-import shutil
 import signal
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,12 +17,13 @@ import psutil
 import psycopg
 import pytest
 
+from reporthub_dagster_tests.servers.database import Database
 from reporthub_dagster_tests.servers.mariadb import PASSWORD, USER, write_certificates
-from reporthub_dagster_tests.servers.process import binary, free_port, log_tail, wait_until
+from reporthub_dagster_tests.servers.process import PrivateServer, binary, log_tail, private, wait_until
 
 
 @dataclass
-class PostgreSQLServer:
+class PostgreSQLServer(PrivateServer):
     """A running server that a test may stop, kill and start again; data and port stay the same.
 
     Attributes:
@@ -163,21 +162,8 @@ class PostgreSQLServer:
         return True
 
 
-@dataclass(frozen=True)
-class PostgreSQLDatabase:
-    """A fresh UTF-8 database."""
-
-    server: PostgreSQLServer
-    name: str
-
-    @property
-    def url(self) -> str:
-        """Its SQLAlchemy URL, with a superuser."""
-        return self.server.url(self.name)
-
-    def execute(self, *statements: str) -> list[tuple[Any, ...]]:
-        """Run statements in it; returns the rows of the last one."""
-        return self.server.execute(*statements, database=self.name)
+PostgreSQLDatabase = Database[PostgreSQLServer]
+"""A fresh database of it."""
 
 
 def _postgres_binary(name: str) -> str:
@@ -215,14 +201,8 @@ def _give_away(folder: Path) -> None:
 def postgresql_server() -> Iterator[PostgreSQLServer]:
     """A PostgreSQL server on a loopback port, with TLS, that lives as long as the test session."""
     _postgres_binary("postgres")
-    home = Path(tempfile.mkdtemp(prefix="reporthub-postgresql-"))
-    server = PostgreSQLServer(home, free_port())
-    try:
-        server.create()
+    with private("postgresql", PostgreSQLServer) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 @pytest.fixture

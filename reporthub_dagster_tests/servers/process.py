@@ -6,9 +6,14 @@ import os
 import shutil
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn, TypeVar
 
 import pytest
 
@@ -19,7 +24,35 @@ def binary(*names: str) -> str:
         found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
         if found:
             return found
-    reason = f"none of {', '.join(names)} is installed"
+    return _missing(f"none of {', '.join(names)} is installed")
+
+
+def package(name: str) -> None:
+    """Make sure of a Python package of the group `engines`; as `binary` when it is missing."""
+    if find_spec(name) is None:
+        _missing(f"the package {name} is not installed: uv sync --group engines")
+
+
+def script_python(script: Path) -> Path:
+    """The interpreter of a script that names its own packages; as `binary` where it is not installed."""
+    own = Path(__file__).parents[2] / ".tools" / "bin" / "uv"
+    uv = os.environ.get("UV") or shutil.which("uv") or str(own)
+    asked = subprocess.run(
+        [uv, "python", "find", "--script", script], capture_output=True, text=True, check=False
+    )
+    found = Path(asked.stdout.strip())
+    if asked.returncode == 0 and found.is_relative_to(_environments(uv)):
+        return found
+    return _missing(f"the environment of {script.name} is not installed: uv sync --script {script}")
+
+
+def _environments(uv: str) -> Path:
+    """Where uv keeps the environments of scripts."""
+    asked = subprocess.run([uv, "cache", "dir"], capture_output=True, text=True, check=True)
+    return Path(asked.stdout.strip())
+
+
+def _missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
@@ -32,7 +65,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until(ready: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+def wait_until(ready: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
     """Poll `ready` until it is true; an exception counts as not yet."""
     end = time.monotonic() + seconds
     last: Exception | None = None
@@ -54,6 +87,39 @@ def stop(process: subprocess.Popen[bytes], seconds: float = 10.0) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+class PrivateServer(ABC):
+    """A server with a folder and a port of its own."""
+
+    @abstractmethod
+    def create(self) -> None:
+        """Make its files and start it."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """End it."""
+
+
+ServerT = TypeVar("ServerT", bound=PrivateServer)
+
+
+@contextmanager
+def private(name: str, make: Callable[[Path, int], ServerT]) -> Iterator[ServerT]:
+    """A server in a temporary folder, on a free port; nothing of it is left afterwards.
+
+    Args:
+        name: Part of the folder's name.
+        make: The server of a folder and a port.
+    """
+    home = Path(tempfile.mkdtemp(prefix=f"reporthub-{name}-"))
+    server = make(home, free_port())
+    try:
+        server.create()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(home, ignore_errors=True)
 
 
 def log_tail(path: Path, lines: int = 20) -> str:

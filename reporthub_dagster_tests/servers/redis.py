@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from redis import Redis
 from reporthub_dagster_tests.servers.process import binary, free_port, stop, wait_until
 
 PASSWORD = "canary-redis-7731"
+_numbers = count(1)
 
 
 @pytest.fixture(scope="session")
@@ -35,3 +37,9 @@ def redis_url() -> Iterator[str]:
     finally:
         stop(process)
         shutil.rmtree(home, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def redis_database_url(redis_url: str) -> str:
+    """URL of a database of that Redis that no other file uses."""
+    return f"{redis_url.removesuffix('0')}{next(_numbers)}"

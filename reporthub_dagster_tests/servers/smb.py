@@ -6,7 +6,7 @@ import getpass
 import socket
 import subprocess
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,14 +36,19 @@ class SmbServer:
                     child.kill()
 
 
-def configuration(root: Path, port: int) -> str:
+_ENCRYPTED = "server smb encrypt = required"
+_OPEN = """map to guest = Bad Password
+  guest account = root"""
+
+
+def configuration(root: Path, port: int, access: str) -> str:
     """A smb.conf that keeps everything below `root`."""
     return f"""[global]
   smb ports = {port}
   interfaces = 127.0.0.1/8
   bind interfaces only = yes
   server min protocol = SMB3
-  server smb encrypt = required
+  {access}
   disable spoolss = yes
   load printers = no
   log file = {root}/smbd.log
@@ -57,20 +62,33 @@ def configuration(root: Path, port: int) -> str:
 [reports]
   path = {root}/reports
   read only = no
+  guest ok = yes
 """
 
 
 @pytest.fixture(scope="session")
 def smb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmbServer]:
     """An smbd that everybody shares: use folders of your own."""
+    with _running(tmp_path_factory.mktemp("smbd"), _ENCRYPTED, PASSWORD) as server:
+        yield server
+
+
+@pytest.fixture
+def impostor_smb_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SmbServer]:
+    """An smbd that does not know the password, and takes any."""
+    with _running(tmp_path_factory.mktemp("impostor"), _OPEN, "another") as server:
+        yield server
+
+
+@contextmanager
+def _running(root: Path, access: str, password: str) -> Iterator[SmbServer]:
     smbd, smbpasswd = binary("smbd"), binary("smbpasswd")
-    root = tmp_path_factory.mktemp("smbd")
     for name in ("lock", "state", "cache", "pid", "private", "ncalrpc", "reports"):
         (root / name).mkdir()
     port, user = free_port(), getpass.getuser()
     config = root / "smb.conf"
-    config.write_text(configuration(root, port))
-    words = f"{PASSWORD}\n{PASSWORD}\n".encode()
+    config.write_text(configuration(root, port, access))
+    words = f"{password}\n{password}\n".encode()
     subprocess.run([smbpasswd, "-c", config, "-s", "-a", user], input=words, check=True, capture_output=True)
     log = root / "out.log"
     with log.open("wb") as out:

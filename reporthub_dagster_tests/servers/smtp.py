@@ -21,7 +21,7 @@ import pytest
 import trustme
 from aiosmtpd.smtp import SMTP, AuthResult, LoginPassword
 
-from reporthub_dagster.destinations import base
+from reporthub_dagster.destinations.environment import SmtpServer
 from reporthub_dagster_tests.servers.process import wait_until
 
 HOST = "127.0.0.1"
@@ -132,9 +132,9 @@ class MailServer:
         wait_until(lambda: not self.open, "closing of every connection to the mail server", 5)
 
     @property
-    def environment(self) -> base.SmtpServer:
+    def environment(self) -> SmtpServer:
         """This server as destinations get it from the environment."""
-        return base.SmtpServer(self.host, self.port, from_email=SENDER, use_tls=False)
+        return SmtpServer(self.host, self.port, from_email=SENDER, use_tls=False)
 
     @property
     def environ(self) -> dict[str, str]:

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import Message
+from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
@@ -39,12 +40,14 @@ class Request:
     headers: dict[str, str]
     body: bytes = field(repr=False)
 
-    @property
-    def parts(self) -> list[EmailMessage]:
-        """The parts of `multipart/form-data`."""
-        head = f"Content-Type: {self.headers['content-type']}\r\n\r\n".encode()
-        parsed = message_from_bytes(head + self.body, policy=policy.HTTP)
-        return [part for part in parsed.iter_parts() if isinstance(part, EmailMessage)]
+    @cached_property
+    def parts(self) -> list[tuple[Message, bytes]]:
+        """The parts of `multipart/form-data`, cut at the boundary (RFC 2046, 5.1.1): headers and content."""
+        boundary = self.headers["content-type"].partition("boundary=")[2]
+        before, *parts, after = (b"\r\n" + self.body).split(f"\r\n--{boundary}".encode())
+        assert (before, after) == (b"", b"--\r\n")
+        cut = [part.removeprefix(b"\r\n").partition(b"\r\n\r\n") for part in parts]
+        return [(message_from_bytes(head, policy=policy.HTTP), content) for head, _, content in cut]
 
     @property
     def is_multipart(self) -> bool:
@@ -53,13 +56,13 @@ class Request:
     @property
     def document(self) -> Any:
         """The JSON document, alone or as the part `payload`."""
-        return json.loads(self.parts[0].get_payload(decode=True) if self.is_multipart else self.body)  # type: ignore[arg-type]
+        return json.loads(self.parts[0][1] if self.is_multipart else self.body)
 
-    @property
+    @cached_property
     def files(self) -> dict[str, bytes]:
         """File name → bytes."""
         parts = self.parts[1:] if self.is_multipart else []
-        return {_file_name(part): part.get_payload(decode=True) for part in parts}  # type: ignore[misc]
+        return {_file_name(head): content for head, content in parts}
 
 
 class WebServer:
@@ -143,7 +146,7 @@ def _server(owner: WebServer) -> ThreadingHTTPServer:
         def do_POST(self) -> None:
             owner.handle(self)
 
-        do_PUT = do_PATCH = do_POST  # noqa: N815 - the base class's names
+        do_GET = do_PUT = do_PATCH = do_POST  # noqa: N815 - the base class's names
 
         def log_message(self, *_: object) -> None:
             pass
@@ -166,9 +169,9 @@ def _say(handler: BaseHTTPRequestHandler, answer: Answer) -> None:
     handler.wfile.write(body)
 
 
-def _file_name(part: EmailMessage) -> str:
+def _file_name(head: Message) -> str:
     """As browsers escape it: UTF-8, with the quotation mark as %22."""
-    raw = str(part["content-disposition"]).partition('filename="')[2].rpartition('"')[0]
+    raw = str(head["content-disposition"]).partition('filename="')[2].rpartition('"')[0]
     return raw.replace("%22", '"')
 
 

@@ -24,7 +24,6 @@ from reporthub_dagster_tests.servers.process import free_port, log_tail, stop, w
 from reporthub_dagster_tests.servers.smtp import MailServer
 
 ROOT = Path(__file__).parents[2]
-DEFINITIONS = "reporthub_dagster_tests.worker.quick_definitions"
 RECIPIENT = "ana@finance.test"
 QUICK = "SELECT 1 AS one"
 SLOW = "SELECT SLEEP(600) AS slept"
@@ -38,6 +37,8 @@ class Site:
     Attributes:
         home: Its folder, also `DAGSTER_HOME`.
         processes: What was started, by name.
+        definitions: The module of the code location.
+        daemon: The module of the daemon.
     """
 
     home: Path
@@ -47,6 +48,8 @@ class Site:
     instance: dg.DagsterInstance
     processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
+    definitions: str = "reporthub_dagster_tests.worker.quick_definitions"
+    daemon: str = "reporthub_dagster_tests.servers.quick_daemon"
 
     def start(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a process; its output is in `<name>.log`."""
@@ -64,27 +67,21 @@ class Site:
     def start_code_server(self) -> None:
         """Serve the definitions."""
         place = ("-h", "127.0.0.1", "-p", str(self.port), "--location-name", "reporthub")
-        self.start("code-server", "dagster", "api", "grpc", "-m", DEFINITIONS, *place)
+        self.start("code-server", "dagster", "api", "grpc", "-m", self.definitions, *place)
 
     def start_daemon(self) -> None:
         """Run the sensors and the queue."""
         workspace = self.home / "workspace.yaml"
         server = f"{{host: 127.0.0.1, port: {self.port}, location_name: reporthub}}"
         workspace.write_text(f"load_from:\n  - grpc_server: {server}\n")
-        self.start("daemon", "dagster._daemon", "run", "-w", str(workspace))
+        self.start("daemon", self.daemon, "run", "-w", str(workspace))
 
-    def start_worker(self, *options: str) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, *options: str, name: str = "worker", module: str = "reporthub_dagster.cli"
+    ) -> subprocess.Popen[bytes]:
         """Take runs from the broker."""
-        return self.start(
-            "worker",
-            "reporthub_dagster.cli",
-            "worker",
-            "--concurrency",
-            "1",
-            "--max-memory",
-            "2000",
-            *options,
-        )
+        one = ("--concurrency", "1", "--max-memory", "2000")
+        return self.start(name, module, "worker", *one, *options)
 
     def kill(self, name: str) -> None:
         """End a process as a power cut would."""

@@ -6,13 +6,16 @@ import re
 import signal
 from collections.abc import Iterator
 
+import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
+from reporthub_dagster.worker.runs import HANDED_OUT_AGAIN
 from reporthub_dagster_tests.installation import create_tables
 from reporthub_dagster_tests.servers.mariadb import MariaDBServer
-from reporthub_dagster_tests.servers.process import wait_until
-from reporthub_dagster_tests.worker.site import PATIENCE, QUICK, SLOW, Site, running_site
+from reporthub_dagster_tests.servers.process import stop, wait_until
+from reporthub_dagster_tests.servers.smtp import HANG
+from reporthub_dagster_tests.worker.site import PATIENCE, QUICK, RECIPIENT, SLOW, Site, running_site
 
 pytestmark = pytest.mark.timeout(400)
 LAUNCH = """mutation ($launch: ExecutionParams!) {
@@ -21,6 +24,7 @@ TERMINATE = "mutation ($run: String!) { terminateRun(runId: $run) { __typename }
 
 
 on_both = pytest.mark.parametrize("broker", ["rabbitmq", "redis"], indirect=True)
+on_redis = pytest.mark.parametrize("broker", ["redis"], indirect=True)
 on_rabbitmq = pytest.mark.parametrize("broker", ["rabbitmq"], indirect=True)
 
 
@@ -83,7 +87,8 @@ def test_queued_rows_run_without_any_other_call_in_processes_that_are_renewed(si
     for execution_id in asked:
         site.wait_for(execution_id, "completed")
     assert site.mails() == before + 3
-    assert len(pids(site, asked)) == 2
+    # A run says in which process it ended after its execution is completed.
+    wait_until(lambda: len(pids(site, asked)) == 2, "both processes' word", PATIENCE)
     assert "canary-redis" not in site.logs()
 
 
@@ -92,7 +97,7 @@ def test_asked_for_by_sensor_and_graphql_at_once_it_runs_once(
     site: Site, mariadb_server: MariaDBServer
 ) -> None:
     before = site.mails()
-    site.set_query("SELECT SLEEP(6) AS slept")
+    site.set_query(SLOW)
     first = site.ask_for_a_report()
     wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
     site.set_query(QUICK)
@@ -103,34 +108,70 @@ def test_asked_for_by_sensor_and_graphql_at_once_it_runs_once(
     launch = {"selector": {**place, "jobName": "execute_report"}, "runConfigData": {"ops": ops}}
     asked = site.graphql(LAUNCH, launch=launch)["launchRun"]["run"]["id"]
 
-    def both_have_ended() -> bool:
+    def runs() -> dict[str, dg.DagsterRun | None]:
         found = {run.run_id: run for run in site.runs(wanted)}
-        run = site.instance.get_run_by_id(asked)
-        return (
-            run is not None
-            and len(found | {asked: run}) == 2
-            and all(one.is_finished for one in (run, *found.values()))
-        )
+        return {asked: site.instance.get_run_by_id(asked), **found}
 
-    wait_until(both_have_ended, "the end of both runs", PATIENCE)
-    assert [site.row(one)["status"] for one in (first, wanted)] == ["completed", "completed"]
-    assert site.mails() == before + 2
+    wait_until(lambda: len(runs()) == 2, "the sensor's run", PATIENCE)
+    (in_the_way,) = site.runs(first)
+    site.graphql(TERMINATE, run=in_the_way.run_id)
+    wait_until(lambda: all(run and run.is_finished for run in runs().values()), "the end of both", PATIENCE)
+    assert [site.row(one)["status"] for one in (first, wanted)] == ["cancelled", "completed"]
+    assert site.mails() == before + 1
 
 
-@on_both
-def test_after_kill_9_of_the_worker_another_one_finishes(site: Site, mariadb_server: MariaDBServer) -> None:
+@on_redis
+def test_a_report_that_redis_hands_out_again_runs_once_and_goes_on_elsewhere_when_its_worker_dies(
+    site: Site, mariadb_server: MariaDBServer
+) -> None:
     before = site.mails()
+    stop(site.processes.pop("worker"))
+    impatient = "reporthub_dagster_tests.worker.impatient_worker"
+    site.start_worker("--grace", "1", name="first-worker", module=impatient)
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
     wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
-    site.kill("worker")
+    site.start_worker("--grace", "60", module=impatient)
+    (run,) = site.runs(execution_id)
+
+    def told() -> list[str]:
+        return [
+            e.message for e in site.instance.all_logs(run.run_id) if e.message.startswith(HANDED_OUT_AGAIN)
+        ]
+
+    wait_until(lambda: bool(told()), "the second worker's word", PATIENCE)
+    assert told()[0] == f"{HANDED_OUT_AGAIN} STARTED: left alone"
+    assert len([text for text in mariadb_server.statements() if "SLEEP" in text]) == 1
+    assert site.row(execution_id)["status"] == "running"
+    assert len(site.runs(execution_id)) == 1
     site.set_query(QUICK)
-    site.start_worker("--grace", "60")
-    row = site.wait_for(execution_id, "completed")
-    assert row["error_message"] is None
+    site.kill("first-worker")
+    site.wait_for(execution_id, "completed")
+    assert [found.status for found in site.runs(execution_id)][-1] == DagsterRunStatus.FAILURE
     assert site.mails() == before + 1
-    (_, dead) = site.runs(execution_id)
-    assert dead.status == DagsterRunStatus.FAILURE
+
+
+@on_rabbitmq
+def test_after_kill_9_of_the_workers_another_one_finishes(site: Site, mariadb_server: MariaDBServer) -> None:
+    before = site.mails()
+    site.set_query(SLOW)
+    queried = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mariadb_server), "the query", PATIENCE)
+    site.set_query(QUICK)
+    site.mail.script(RECIPIENT, "ANSWER", HANG)
+    sent = site.ask_for_a_report()
+    site.start("second-worker", "reporthub_dagster.cli", "worker", "--concurrency", "1")
+    wait_until(lambda: site.mails() == before + 1, "the mail that is not answered", PATIENCE)
+    for worker in ("worker", "second-worker"):
+        site.kill(worker)
+    site.start_worker("--grace", "60")
+    assert site.wait_for(queried, "completed")["error_message"] is None
+    told = site.wait_for(sent, "failed")["error_message"]
+    assert f"{RECIPIENT}: an earlier attempt may have sent it" in told
+    assert site.mails() == before + 2
+    for execution_id in (queried, sent):
+        (_, dead) = site.runs(execution_id)
+        assert dead.status == DagsterRunStatus.FAILURE
 
 
 @on_rabbitmq

@@ -1,0 +1,93 @@
+"""A session of requests that connects where the policy lets it, for drivers that are built on requests.
+
+requests has no seam for connecting: this module alone reaches into urllib3's connections.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+
+from reporthub_dagster.network.egress import EgressPolicy
+
+Left = Callable[[], float]
+"""Seconds that a request may still take; raises when there are none, which ends the request."""
+
+
+class GuardedAdapter(HTTPAdapter):
+    """Sends a session's requests: checked addresses, no proxy, one clock for all.
+
+    Args:
+        policy: Which addresses may be reached; URLs may not reach this machine's own services.
+        context: How certificates are verified.
+        connect_seconds: For each address.
+        left: What is left of the time, asked before each request.
+    """
+
+    def __init__(
+        self, policy: EgressPolicy, context: ssl.SSLContext, connect_seconds: float, left: Left
+    ) -> None:
+        self._context = context
+        self._connect_seconds = connect_seconds
+        self._left = left
+        super().__init__()
+        self.poolmanager.pool_classes_by_scheme = _pools(policy, connect_seconds)
+
+    def build_connection_pool_key_attributes(
+        self, request: Any, verify: Any, cert: Any = None
+    ) -> tuple[Any, Any]:
+        """See requests: the context decides whom to trust, and nothing else does."""
+        where, _ = super().build_connection_pool_key_attributes(request, verify, cert)
+        return where, {"ssl_context": self._context} if where["scheme"] == "https" else {}
+
+    def cert_verify(self, conn: Any, url: Any, verify: Any, cert: Any) -> None:
+        """See requests; nothing beyond the context."""
+
+    def send(
+        self,
+        request: Any,
+        stream: bool = False,
+        timeout: Any = None,
+        verify: Any = True,
+        cert: Any = None,
+        proxies: Any = None,
+    ) -> requests.Response:
+        """See requests."""
+        del timeout, proxies
+        left = self._left()
+        clock = (min(self._connect_seconds, left), left)
+        return super().send(request, stream=stream, timeout=clock, verify=verify, cert=cert)
+
+
+def guard(session: requests.Session, adapter: GuardedAdapter) -> None:
+    """Make a session send everything through `adapter`, whatever the environment says of proxies."""
+    session.trust_env = False
+    session.mount("http://", adapter)
+    session.mount("https://", adapter)
+
+
+def _pools(policy: EgressPolicy, timeout: float) -> dict[str, Any]:
+    """urllib3's connection pools with our way to connect."""
+
+    class Plain(HTTPConnection):
+        def _new_conn(self) -> socket.socket:
+            return policy.connect(self.host, self.port, timeout, guarded=True)
+
+    class Encrypted(HTTPSConnection):
+        def _new_conn(self) -> socket.socket:
+            return policy.connect(self.host, self.port or 443, timeout, guarded=True)
+
+    class PlainPool(HTTPConnectionPool):
+        ConnectionCls = Plain
+
+    class EncryptedPool(HTTPSConnectionPool):
+        ConnectionCls = Encrypted
+
+    return {"http": PlainPool, "https": EncryptedPool}

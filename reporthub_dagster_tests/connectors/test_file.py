@@ -1,0 +1,417 @@
+"""Files as a data source: formats, packing, places, exact values, and errors that say what to do."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncssh
+import openpyxl
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+from reporthub_dagster.connectors.file import FileConnector
+from reporthub_dagster.connectors.source_settings import SourceSettings
+from reporthub_dagster.network.egress import EgressPolicy
+from reporthub_dagster.reporting.bound_query import Bind, BoundQuery
+from reporthub_dagster.reporting.errors import (
+    ConfigurationError,
+    PermanentError,
+    ReportHubError,
+    TransientError,
+)
+from reporthub_dagster.reporting.records import DataSource, QueryResult
+from reporthub_dagster.storage.spool import Spool
+from reporthub_dagster_tests.connectors.reading import LIMITS, types
+from reporthub_dagster_tests.servers.s3 import Bucket
+from reporthub_dagster_tests.servers.sftp import SftpServer
+from reporthub_dagster_tests.servers.web import Answer, WebServer
+
+ALL = BoundQuery.of(["SELECT * FROM data"])
+SALES = "id,zip,amount\n1,007,1.50\n2,100,2.5\n"
+ROWS = [
+    {"id": 1, "zip": "007", "amount": Decimal("1.50")},
+    {"id": 2, "zip": "100", "amount": Decimal("2.50")},
+]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    return tmp_path / "in"
+
+
+def connector(root: Path, url: str, **options: Any) -> FileConnector:
+    settings = SourceSettings(egress=EgressPolicy.parse("default", "127.0.0.1"), file_roots=(root,))
+    return FileConnector(DataSource(7, "files", "file", url, options), settings)
+
+
+def read(
+    root: Path, url: str, query: BoundQuery = ALL, limits: Mapping[str, Any] | None = None, **options: Any
+) -> tuple[QueryResult, list[dict[str, Any]]]:
+    target = root.parent / "out" / "spool.arrow"
+    made = connector(root, url, **options)
+    try:
+        result = made.spool(query, target, replace(LIMITS, **(limits or {})))
+    finally:
+        assert [path.name for path in target.parent.iterdir() if path != target] == [], "nothing is left"
+    return result, Spool.open(result.spool).head(100_000).to_pylist()
+
+
+def packed(name: str, content: bytes) -> bytes:
+    if name.endswith(".gz"):
+        return gzip.compress(content)
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("__MACOSX/._sales.csv", b"junk")
+        archive.writestr("inner/sales.csv", content)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["sales.csv", "sales.csv.gz", "sales.zip"])
+def test_a_csv_keeps_every_value(root: Path, name: str) -> None:
+    content = SALES.encode()
+    (root / name).write_bytes(content if name == "sales.csv" else packed(name, content))
+
+    result, rows = read(root, name)
+
+    assert rows == ROWS
+    assert types(result) == {"id": "int64", "zip": "string", "amount": "decimal128(3, 2)"}
+
+
+def test_the_whole_file_decides_about_types_and_not_its_beginning(root: Path) -> None:
+    lines = [f"{n},{n},2025-01-31,2025-01-31 08:00:00,true,{n}" for n in range(5000)]
+    last = "5000,0x1,31.1.2025,2025-01-31T08:00:00+07:00,maybe,99999999999999999999"
+    (root / "x.csv").write_text("\n".join(["a,b,c,d,e,f", *lines, last]))
+
+    result, rows = read(root, "x.csv")
+
+    kinds = ["int64", "string", "string", "string", "string", "decimal128(20, 0)"]
+    assert list(types(result).values()) == kinds
+    assert [str(value) for value in rows[-1].values()] == last.split(",")
+
+
+def test_types_that_a_person_declares_hold_for_every_value(root: Path) -> None:
+    (root / "x.csv").write_text('a;b;c;d;e\n007;1,5;31.5;2025-01-31T08:00:00+07:00;{"x": 1.10}\n')
+    declared = {"a": "integer", "c": "decimal(12, 3)", "d": "timestamp with time zone", "e": "json"}
+
+    result, rows = read(root, "x.csv", columns=declared, delimiter=";", quote="'")
+
+    moment = datetime(2025, 1, 31, 1, tzinfo=UTC)
+    assert rows == [{"a": 7, "b": "1,5", "c": Decimal("31.500"), "d": moment, "e": '{"x": 1.10}'}]
+    assert types(result)["c"] == "decimal128(12, 3)"
+    (root / "x.csv").write_text("c\n7\n31.5\n8.5\n")
+    with pytest.raises(ConfigurationError, match=r"columns.c: the value of row 2 is no decimal") as raised:
+        read(root, "x.csv", columns={"c": "decimal(9,0)"})
+    assert "31.5" not in str(raised.value), "a report's values are not for logs"
+
+
+def test_quotes_breaks_and_empty_cells_stay_what_they_are(root: Path) -> None:
+    (root / "x.csv").write_bytes('\ufeffa,b,c\r\n"say ""hi""",,""\r\n"two\r\nlines", x ,=1+1\r\n'.encode())
+
+    _, rows = read(root, "x.csv")
+
+    assert rows == [{"a": 'say "hi"', "b": None, "c": ""}, {"a": "two\r\nlines", "b": " x ", "c": "=1+1"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"a,b\n1,2\n3\n", "the file x.csv, line 3: it has 1 cells, the header 2"),
+        (b"a,b\n1,2\n3,4,5\n", "the file x.csv, line 3: it has 3 cells, the header 2"),
+        (b'a,b\n1,"x"y\n', "the file x.csv, line 2: a quotation mark is not closed"),
+        (b"a,b\n1,\xe9\xe8\n", "the file x.csv, line 2: it is not UTF-8; set connection_config.encoding"),
+        (b"", "the file x.csv is empty"),
+    ],
+)
+def test_a_row_that_does_not_fit_is_told_with_file_and_line(root: Path, content: bytes, words: str) -> None:
+    (root / "x.csv").write_bytes(content)
+
+    with pytest.raises(PermanentError, match=words):
+        read(root, "x.csv")
+
+
+def test_another_encoding_is_said_by_the_row(root: Path) -> None:
+    (root / "x.tsv").write_bytes("name\tcity\nJosé\tŁódź\n".encode("utf-16"))
+
+    assert read(root, "x.tsv", encoding="utf-16")[1] == [{"name": "José", "city": "Łódź"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "options"),
+    [
+        ("x.json", '[{"id": 1, "shop": {"city": "Łódź"}}, {"id": 2.5, "n": 0.12345678901234567890}]', {}),
+        ("x.jsonl", '{"id": 1, "shop": {"city": "Łódź"}}\n\n{"id": 2.5, "n": 0.12345678901234567890}\n', {}),
+        (
+            "x.json",
+            ('{"page": {"items": [{"id": 1, "shop": {"city": "Łódź"}}, {"id": 2.5, "n": 1.5}]}}'),
+            {"rows": "page.items"},
+        ),
+    ],
+)
+def test_json_in_any_arrangement_keeps_every_digit(
+    root: Path, name: str, content: str, options: dict[str, Any]
+) -> None:
+    (root / name).write_text(content)
+
+    result, rows = read(root, name, **options)
+
+    number = 1.5 if options else Decimal("0.12345678901234567890")
+    assert rows == [{"id": 1.0, "shop.city": "Łódź", "n": None}, {"id": 2.5, "shop.city": None, "n": number}]
+    assert types(result)["n"] == ("double" if options else "decimal128(21, 20)")
+
+
+def test_a_large_json_array_is_read_in_pieces(root: Path) -> None:
+    (root / "x.json").write_text(json.dumps([{"n": n, "pad": "é" * 200} for n in range(20_000)], indent=1))
+
+    result, rows = read(root, "x.json", BoundQuery.of(["SELECT count(*) AS n, sum(n) AS total FROM data"]))
+
+    assert rows == [{"n": 20_000, "total": "199990000"}]
+    assert result.row_count == 1
+    (root / "x.json").write_text('[{"n": 1}, {"n": ')
+    with pytest.raises(PermanentError, match=r"the file x.json is not JSON"):
+        read(root, "x.json")
+
+
+def test_parquet_keeps_its_types(root: Path) -> None:
+    table = pa.table(
+        {"d": pa.array([Decimal("1.10")], pa.decimal128(38, 2)), "l": [[1, 2]], "day": [date(2025, 1, 31)]}
+    )
+    pyarrow.parquet.write_table(table, root / "x.parquet")
+
+    result, rows = read(root, "x.parquet")
+
+    assert types(result) == {"d": "decimal128(38, 2)", "l": "json", "day": "date32[day]"}
+    assert rows == [{"d": Decimal("1.10"), "l": "[1,2]", "day": date(2025, 1, 31)}]
+
+
+def test_a_sheet_of_a_workbook_is_chosen_by_name(root: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["other"])
+    sheet = book.create_sheet("Sales")
+    sheet.append(["id", "amount", "day", "id"])
+    sheet.append([1, 2.5, datetime.fromisoformat("2025-01-31 08:30:00"), "007"])
+    sheet.append([2, 3, datetime.fromisoformat("2025-02-01 00:00:00"), None])
+    book.save(root / "x.xlsx")
+
+    result, rows = read(root, "x.xlsx", sheet="Sales")
+
+    assert types(result) == {"id": "int64", "amount": "double", "day": "timestamp[us]", "id_2": "string"}
+    assert rows[1] == {
+        "id": 2,
+        "amount": 3.0,
+        "day": datetime.fromisoformat("2025-02-01 00:00:00"),
+        "id_2": None,
+    }
+    with pytest.raises(
+        ConfigurationError, match=r"connection_config.sheet: .* \(value 'No'\); it has Sheet, Sales"
+    ):
+        read(root, "x.xlsx", sheet="No")
+
+
+def test_wildcards_and_variables_name_several_files_in_order(root: Path) -> None:
+    for name, rows in (
+        ("s_2025-01-31_b.csv", "3"),
+        ("s_2025-01-31_a.csv", "1\n2"),
+        ("s_2025-02-01_a.csv", "9"),
+    ):
+        (root / name).write_text(f"n\n{rows}\n")
+    query = replace(ALL, variables={"start_date": date(2025, 1, 31)})
+
+    assert [row["n"] for row in read(root, "s_{{start_date}}_*.csv", query)[1]] == [1, 2, 3]
+    (root / "s_2025-01-31_c.csv").write_text("m\n1\n")
+    with pytest.raises(PermanentError, match=r"s_2025-01-31_c.csv has the columns m, and .*_a.csv has n"):
+        read(root, "s_{{start_date}}_*.csv", query)
+    with pytest.raises(
+        ConfigurationError, match=r"the variable \{\{end\}\} has no value; known are start_date"
+    ):
+        read(root, "s_{{end}}.csv", query)
+
+
+def test_a_query_selects_with_bound_values(root: Path) -> None:
+    (root / "sales.csv").write_text(SALES)
+    query = BoundQuery.of(["SELECT zip, amount * 2 AS twice FROM data WHERE zip = ", Bind("zip", "007")])
+
+    assert read(root, "sales.csv", query)[1] == [{"zip": "007", "twice": Decimal("3.00")}]
+
+
+def test_an_absent_file_is_told_with_what_there_is(root: Path) -> None:
+    (root / "sales_2025-01-30.csv").write_text(SALES)
+    query = replace(ALL, variables={"start_date": "2025-01-31"})
+
+    with pytest.raises(
+        ConfigurationError,
+        match=r"no file fits sales_2025-01-31\*.csv in .*/in; there are sales_2025-01-30.csv",
+    ):
+        read(root, "sales_{{start_date}}*.csv", query)
+
+
+def test_nothing_outside_the_allowed_folders_is_read(root: Path) -> None:
+    secret = root.parent / "secret.csv"
+    secret.write_text("a\n1\n")
+    (root / "link.csv").symlink_to(secret)
+    (root / "folder").symlink_to(root.parent)
+
+    for url in ("link.csv", "folder/secret.csv", "folder/*.csv", str(secret), f"file://{secret}"):
+        with pytest.raises(ConfigurationError, match="leads out of the folders that may be read"):
+            read(root, url)
+    with pytest.raises(ConfigurationError, match="the path leads upwards"):
+        read(root, "../secret.csv")
+    with pytest.raises(ConfigurationError, match=r"\{\{x\}\} is no part of a file's name"):
+        read(root, "{{x}}.csv", replace(ALL, variables={"x": "../secret"}))
+    nowhere = FileConnector(DataSource(7, "files", "file", str(secret), {}), SourceSettings())
+    with pytest.raises(ConfigurationError, match="REPORTHUB_FILE_ROOTS"):
+        nowhere.check(5)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT * FROM read_csv('{other}')",
+        "SELECT * FROM '{other}'",
+        "COPY data TO '{other}'",
+        "SELECT * FROM glob('/etc/*')",
+    ],
+)
+def test_a_query_sees_no_other_file(root: Path, sql: str) -> None:
+    (root / "sales.csv").write_text(SALES)
+    other = root / "other.csv"
+    other.write_text("a\n1\n")
+
+    with pytest.raises(ConfigurationError, match=r"(?i)disabled|does not exist|read-only"):
+        read(root, "sales.csv", BoundQuery.of([sql.format(other=other)]))
+
+    assert other.read_text() == "a\n1\n"
+
+
+def test_what_unpacks_to_too_much_is_refused(root: Path) -> None:
+    (root / "bomb.csv.gz").write_bytes(gzip.compress(b"a\n" + b"1\n" * 5_000_000))
+    made = connector(root, "bomb.csv.gz")
+    small = FileConnector(made.source, replace(made.settings, fetch_bytes=1_000_000))
+
+    with pytest.raises(PermanentError, match=r"more than 1 MB; .* REPORTHUB_FETCH_LIMIT_MB"):
+        small.spool(ALL, root.parent / "out" / "spool.arrow", LIMITS)
+
+    assert os.listdir(root.parent / "out") == []  # noqa: PTH208 - hidden files too
+
+
+def test_files_of_a_bucket(root: Path, bucket: Bucket) -> None:
+    keys = {"in/a.csv": SALES, "in/b.csv.gz": SALES, "in/deep/c.csv": SALES, "in/x.txt": "no"}
+    for key, text in keys.items():
+        content = gzip.compress(text.encode()) if key.endswith("gz") else text.encode()
+        bucket.client.put_object(Bucket=bucket.name, Key=key, Body=content)
+    options: Any = {"endpoint_url": bucket.endpoint, "access_key": "test", "secret_key": "test"}
+
+    assert read(root, f"s3://{bucket.name}/in/*.csv*", **options)[1] == ROWS * 2
+    assert len(read(root, f"s3://{bucket.name}/in/**.csv*", **options)[1]) == 6
+    assert "can be listed" in connector(root, f"s3://{bucket.name}/in/*.csv", **options).check(5)
+    with pytest.raises(
+        ConfigurationError, match=r"no file fits z\*.csv in s3://.*/in; there are a.csv, b.csv.gz"
+    ):
+        read(root, f"s3://{bucket.name}/in/z*.csv", **options)
+    with pytest.raises(ConfigurationError, match="answered 404 NoSuchBucket; correct the bucket's name"):
+        read(root, "s3://no-such-bucket-of-ours/in/z.csv", **options)
+
+
+def test_files_over_sftp(root: Path, sftp_server: SftpServer, tmp_path: Path) -> None:
+    there = tmp_path / "there"
+    there.mkdir()
+    (there / "a.csv").write_text(SALES)
+    (there / "b.csv.gz").write_bytes(gzip.compress(SALES.encode()))
+    base = f"sftp://{sftp_server.user}@127.0.0.1:{sftp_server.port}{there}"
+    options: Any = {
+        "private_key": sftp_server.client_key.export_private_key().decode(),
+        "host_key": sftp_server.host_key.export_public_key().decode(),
+    }
+
+    assert read(root, f"{base}/*.csv*", **options)[1] == ROWS * 2
+    assert "signed in as" in connector(root, f"{base}/*.csv", **options).check(5)
+    with pytest.raises(
+        ConfigurationError, match=r"no file fits z\*.csv in .*/there; there are a.csv, b.csv.gz"
+    ):
+        read(root, f"{base}/z*.csv", **options)
+    stranger = asyncssh.generate_private_key("ssh-ed25519")
+    for changed, words in (
+        (
+            {"private_key": stranger.export_private_key().decode()},
+            "connection_config.private_key: .* refused the key",
+        ),
+        (
+            {"host_key": stranger.export_public_key().decode()},
+            "connection_config.host_key: .* another host key",
+        ),
+        ({"host_key": None}, "connection_config.host_key: the host key of .* is unknown"),
+    ):
+        with pytest.raises(ConfigurationError, match=f"report_datasources 7, column {words}"):
+            read(root, f"{base}/a.csv", **{**options, **changed})
+
+
+def test_a_file_behind_a_url(root: Path, web_server: WebServer) -> None:
+    base = web_server.url.removesuffix("/hook")
+    query = replace(ALL, variables={"day": "31/1 & 2"})
+    web_server.answer("*", Answer(503), Answer(200, body=SALES))
+
+    result, rows = read(root, f"{base}/sales.csv?day={{{{day}}}}&x=1", query, headers={"X-Key": "geheim"})
+
+    assert rows == ROWS
+    (request,) = web_server.requests
+    assert request.path == "/sales.csv?day=31%2F1%20%26%202&x=1"
+    assert request.headers["x-key"] == "geheim"
+    assert result.row_count == 2
+
+
+@pytest.mark.parametrize(
+    ("answers", "kind", "words"),
+    [
+        (
+            [Answer(401)],
+            ConfigurationError,
+            "report_datasources 7, column connection_config.auth: .* answered 401",
+        ),
+        ([Answer(404)], ConfigurationError, "answered 404 Not Found; correct the path"),
+        (
+            [Answer(302, {"Location": "http://169.254.169.254/"})],
+            ConfigurationError,
+            "redirects are not followed",
+        ),
+        ([Answer(500)] * 3, TransientError, r"answered 500 Internal Server Error \(3 attempts\)"),
+        ([Answer(418)], PermanentError, "answered 418"),
+    ],
+)
+def test_what_a_host_answers_says_what_to_do(
+    root: Path, web_server: WebServer, answers: list[Answer], kind: type[ReportHubError], words: str
+) -> None:
+    web_server.answer("*", *answers)
+
+    with pytest.raises(kind, match=words):
+        read(root, f"{web_server.url}/sales.csv")
+
+
+def test_addresses_that_the_policy_closes_are_not_reached(root: Path, web_server: WebServer) -> None:
+    closed = FileConnector(
+        DataSource(7, "f", "file", f"{web_server.url}/x.csv", {}), SourceSettings(file_roots=(root,))
+    )
+
+    with pytest.raises(ConfigurationError, match=r"REPORTHUB_EGRESS_ALLOW: 127.0.0.1 leads to"):
+        closed.spool(ALL, root.parent / "out" / "x.arrow", LIMITS)
+
+    assert web_server.connections == 0
+
+
+def test_a_cut_connection_is_tried_again(root: Path, start_web_server: Callable[..., WebServer]) -> None:
+    server = start_web_server()
+    server.cuts.append("before")
+    server.answer("*", Answer(200, body=SALES))
+
+    assert read(root, f"{server.url}/sales.csv")[1] == ROWS

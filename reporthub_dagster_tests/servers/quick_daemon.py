@@ -1,0 +1,11 @@
+"""Dagster's daemon, which looks after backfills and sensors every second instead of every thirty and five."""
+
+from __future__ import annotations
+
+from dagster._daemon import controller, sensor
+from dagster._daemon.cli import main
+
+if __name__ == "__main__":
+    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = 1
+    sensor.MIN_INTERVAL_LOOP_TIME = 1
+    main()
