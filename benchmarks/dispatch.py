@@ -1,15 +1,17 @@
 """From "run this" to "it ran": CPU seconds of a run, beside Dagster's own launchers and a plain Celery task.
 
 `python -m benchmarks.dispatch [RUNS [BURST [SLOTS]]]` starts a private MariaDB and Redis. Each contender
-runs the same report, 100 rows to csv into a folder, in its own kind of worker with one process; what is
-counted is the CPU of that worker and of all its children, after a warm-up. The default launcher runs a
-twentieth of RUNS. Then, through daemon, code server and a worker with two processes: BURST schedules that are
-due in one minute, and SLOTS slots of a schedule of every minute (from due to started).
+runs the same report, 100 rows to csv into a folder, in its own kind of worker with one process, ours with two
+as well; what is counted is the CPU of that worker and of all its children, after a warm-up, and the time from
+the first launch to the last end. The default launcher runs a twentieth of RUNS. Then, through daemon, code
+server and a worker with two processes: BURST schedules that are due in one minute, and SLOTS slots of a
+schedule of every minute (from due to started).
 
 Rivals: Dagster's default launcher (a process a run); dagster-celery's `CeleryRunLauncher` and task as
 shipped; the replaced design, a Celery task doing the same with pandas, without window, claim, lease, receipts
 or log.
-Fails when a run of ours needs 0.25 s, or more than a twelfth of the default launcher's.
+Fails when a run of ours needs more than 0.25 s or more than a twelfth of the default launcher's, or when two
+processes end fewer than 250 a minute; that one holds on two cores that do nothing else.
 """
 
 from __future__ import annotations
@@ -41,8 +43,10 @@ from reporthub_dagster_tests.servers.smtp import MailServer
 from reporthub_dagster_tests.worker.site import ROOT, Site
 
 RUNS, BURST, SLOTS = 100, 1_000, 10
-MOST_CPU, LEAST_RATIO = 0.25, 12.0
-WARM = 5
+MOST_CPU, LEAST_RATIO, LEAST_PER_MINUTE = 0.25, 12.0, 250
+OURS, OURS_TWICE = "reporthub worker", "reporthub worker, two processes"
+WARM = 10
+FAILED, SUCCESS = [dg.DagsterRunStatus.FAILURE], [dg.DagsterRunStatus.SUCCESS]
 SOURCE = """
 CREATE TABLE src AS SELECT seq id, seq * 1.37 amount, CONCAT('Customer ', seq) name FROM seq_1_to_100"""
 DONE = "SELECT COUNT(*) AS n FROM report_executions WHERE schedule_id >= 1000 AND completed_at IS NOT NULL"
@@ -79,7 +83,8 @@ def main(runs: int, burst: int, slots: int) -> int:
         costs = {
             "default launcher": default_launcher(site, max(2, runs // 20)),
             "Celery launcher as shipped": shipped(site, runs),
-            "reporthub worker": ours(site, runs),
+            OURS: ours(site, runs, processes=1),
+            OURS_TWICE: ours(site, runs, processes=2),
             "plain Celery task": plain(site, runs),
         }
         code = _print_costs(runs, costs)
@@ -119,10 +124,10 @@ def shipped(site: Site, runs: int) -> Cost:
     return celery_cost(site, runs, *_celery("shipped", "dagster"))
 
 
-def ours(site: Site, runs: int) -> Cost:
+def ours(site: Site, runs: int, processes: int) -> Cost:
     """`reporthub worker` on the instance of `deploy/dagster.yaml`."""
     shutil.copy(ROOT / "deploy" / "dagster.yaml", site.home)
-    return celery_cost(site, runs, "reporthub_dagster.cli", "worker", "--concurrency", "1")
+    return celery_cost(site, runs, "reporthub_dagster.cli", "worker", "--concurrency", str(processes))
 
 
 def plain(site: Site, runs: int) -> Cost:
@@ -130,14 +135,14 @@ def plain(site: Site, runs: int) -> Cost:
     worker = psutil.Process(site.start("plain", *_celery("plain", "plain")).pid)
     task = plain_app(site.environment["REPORTHUB_BROKER_URL"]).tasks["plain.report"]
 
-    def run(count: int) -> None:
-        asked = [ask(site) for _ in range(count)]
+    def run(asked: list[str]) -> None:
         for execution_id in asked:
             task.delay(execution_id)
         wait_until(lambda: unfinished(site) == 0, "the plain task", 600)
 
-    run(WARM)
-    cost = cost_of(lambda: run(runs), worker, runs)
+    run([ask(site) for _ in range(WARM)])
+    asked = [ask(site) for _ in range(runs)]
+    cost = cost_of(lambda: run(asked), worker, runs)
     stop(site.processes.pop("plain"), 30)
     return cost
 
@@ -170,8 +175,8 @@ def dagster_cost(
     job = dg.reconstructable(report_job)
     config = {"ops": {"compute_time_range": {"config": {"config_id": 1}}}}
 
-    def run(count: int) -> None:
-        asked = [
+    def created(count: int) -> list[dg.DagsterRun]:
+        return [
             instance.create_run_for_job(
                 job.get_definition(),
                 run_config=config,
@@ -180,21 +185,23 @@ def dagster_cost(
             )
             for _ in range(count)
         ]
+
+    def run(asked: list[dg.DagsterRun]) -> None:
         for one in asked:
             launch(one)
-        left = {one.run_id for one in asked}
+        ids = [one.run_id for one in asked]
 
         def ended() -> bool:
-            found = instance.get_runs(dg.RunsFilter(run_ids=sorted(left)))
-            assert not [one for one in found if one.status == dg.DagsterRunStatus.FAILURE], "a run failed"
-            left.difference_update(one.run_id for one in found if one.is_finished)
-            time.sleep(0.2)
-            return not left
+            time.sleep(0.2)  # looking takes a core from those who work
+            assert not instance.get_runs_count(dg.RunsFilter(ids, statuses=FAILED)), "a run failed"
+            return instance.get_runs_count(dg.RunsFilter(ids, statuses=SUCCESS)) == len(ids)
 
         wait_until(ended, "the runs", 900)
 
-    run(warm)
-    return cost_of(lambda: run(runs), worker, runs)
+    # Whichever of its processes gets them: each has run one before it counts.
+    run(created(warm))
+    asked = created(runs)
+    return cost_of(lambda: run(asked), worker, runs)
 
 
 def cost_of(work: Callable[[], None], worker: psutil.Process, runs: int) -> Cost:
@@ -299,6 +306,9 @@ def installation() -> Iterator[Site]:
     try:
         server.create()
         server.execute("CREATE DATABASE hub CHARACTER SET utf8mb4", "CREATE DATABASE dagster")
+        os.environ.pop(
+            "PYTHONDONTWRITEBYTECODE", None
+        )  # who starts a process a run would compile anew each time
         os.environ |= {
             "DAGSTER_HOME": str(home),
             "REPORTHUB_HOME": str(home),
@@ -311,6 +321,7 @@ def installation() -> Iterator[Site]:
         }
         with dg.DagsterInstance.ephemeral() as nothing:
             site = Site(home, _rows(server, home), MailServer(), dict(os.environ), nothing)
+            site.definitions, site.daemon = "reporthub_dagster.definitions", "dagster._daemon"
             try:
                 yield site
             finally:
@@ -363,16 +374,21 @@ def _celery(app: str, queue: str) -> tuple[str, ...]:
 
 
 def _print_costs(runs: int, costs: dict[str, Cost]) -> int:
-    mine, first = costs["reporthub worker"], costs["default launcher"]
-    print(f"a report of 100 rows to csv into a folder, {runs} runs, one process\n")
-    print(f"{'':30}{'CPU s a run':>12}{'runs/min':>10}{'x ours':>8}")
+    mine, first = costs[OURS], costs["default launcher"]
+    print(f"a report of 100 rows to csv into a folder, {runs} runs, one process unless it says two\n")
+    print(f"{'':32}{'CPU s a run':>12}{'runs/min':>10}{'x ours':>8}")
     for name, cost in costs.items():
-        print(f"{name:30}{cost.cpu:12.3f}{cost.per_minute:10.0f}{cost.cpu / mine.cpu:8.2f}")
-    ratio = first.cpu / mine.cpu
-    holds = mine.cpu <= MOST_CPU and ratio >= LEAST_RATIO
-    print(f"\ngoals: at most {MOST_CPU} s, {LEAST_RATIO:.0f}x less than the default launcher: ", end="")
-    print(f"{'hold' if holds else 'MISSED'} ({mine.cpu:.2f} s, {ratio:.1f}x)", flush=True)
-    return 0 if holds else 1
+        print(f"{name:32}{cost.cpu:12.3f}{cost.per_minute:10.0f}{cost.cpu / mine.cpu:8.2f}")
+    ratio, rate = first.cpu / mine.cpu, costs[OURS_TWICE].per_minute
+    goals = {
+        f"at most {MOST_CPU} s a run": (mine.cpu <= MOST_CPU, f"{mine.cpu:.3f} s"),
+        f"{LEAST_RATIO:.0f}x less than the default launcher": (ratio >= LEAST_RATIO, f"{ratio:.1f}x"),
+        f"{LEAST_PER_MINUTE} a minute with two processes": (rate >= LEAST_PER_MINUTE, f"{rate:.0f}"),
+    }
+    print()
+    for goal, (holds, measured) in goals.items():
+        print(f"{goal}: {'holds' if holds else 'MISSED'} ({measured})", flush=True)
+    return 0 if all(holds for holds, _ in goals.values()) else 1
 
 
 if __name__ == "__main__":

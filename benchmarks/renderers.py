@@ -3,7 +3,7 @@
 `python -m benchmarks.renderers [ROWS] [FORMAT …]` makes a spool of 13 columns of mixed types, runs each
 contender in a process of its own and prints CPU seconds, peak memory and ratios. Both start from the spool;
 pandas gets its rows as the objects that `read_sql` gives (Decimal, date), which is what it writes in real
-life. It fails when a goal is missed. Our process runs as it is installed, without pandas and numpy.
+life. It fails when a goal is missed. Our process runs as it is installed, without pandas.
 
 The rivals: `to_csv`, `to_excel(engine="openpyxl")`, `to_json(orient="records")`, the same with `lines=True`,
 `to_parquet`, `to_html`. A pdf has no rival: its goals are its own. 50,000 rows are what a person waits for
@@ -22,6 +22,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contenders import WithoutPandas
 from benchmarks.measure import Usage, measured, report
 
 MODULE = "benchmarks.renderers"
@@ -158,18 +159,9 @@ def _row(number: int) -> tuple[Any, ...]:
     )
 
 
-class _OnlyWhatTheProductNeeds:
-    """Makes this process one in which the rival's packages are not installed."""
-
-    def find_spec(self, name: str, *_: object) -> None:
-        """Find nothing, and let nobody else find them."""
-        if name in {"numpy", "pandas"}:
-            raise ModuleNotFoundError(name=name)
-
-
 def render(kind: str, path: Path) -> None:
     """Our writer."""
-    sys.meta_path.insert(0, _OnlyWhatTheProductNeeds())
+    sys.meta_path.insert(0, WithoutPandas())
     from reporthub_dagster.renderers.base import RenderRequest, Section  # noqa: PLC0415
     from reporthub_dagster.renderers.registry import RENDERERS  # noqa: PLC0415
     from reporthub_dagster.storage.spool import Spool  # noqa: PLC0415
