@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -67,8 +68,11 @@ def ui(server: DagsterServer, request: pytest.FixtureRequest) -> Iterator[Dagste
 
 
 @pytest.fixture(autouse=True)
-def _what_a_failure_looks_like(ui: DagsterUI, request: pytest.FixtureRequest) -> Iterator[None]:
+def _what_a_failure_looks_like(
+    ui: DagsterUI, server: DagsterServer, request: pytest.FixtureRequest
+) -> Iterator[None]:
     failed = request.session.testsfailed
     yield
     if request.session.testsfailed > failed:
         ui.keep(f"failed-{request.node.name}")
+        sys.stdout.write(server.logs())

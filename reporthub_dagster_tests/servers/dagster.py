@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +31,8 @@ AT_ONCE = """\
 # No daemon: what is launched starts at once.
 run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordinator}
 """
+PATIENCE = 120.0
+"""Seconds that a process may take to be ready."""
 MOST_RUNS = 3
 QUEUED = f"""\
 run_coordinator:
@@ -101,10 +105,14 @@ class DagsterServer:
         self._start("worker", "reporthub_dagster.cli", "worker", *options)
 
     def start_daemon(self) -> None:
-        """Start what ticks, takes runs from Dagster's queue and launches backfills."""
-        self._start(
-            "daemon", "reporthub_dagster_tests.servers.quick_daemon", "run", "-w", str(self.workspace)
-        )
+        """Start what ticks, takes runs from Dagster's queue and launches backfills; each of its loops runs.
+
+        Raises:
+            RuntimeError: One does not; says what the servers' logs end with.
+        """
+        module = "reporthub_dagster_tests.servers.quick_daemon"
+        self._start("daemon", module, "run", "-w", str(self.workspace))
+        self._wait_for(self._daemon_runs, "the daemon")
 
     def start_viewer(self, port: int) -> None:
         """Start a second webserver for people who may only look, at the address that is its default."""
@@ -141,14 +149,30 @@ class DagsterServer:
         Raises:
             RuntimeError: It does not come; says what the servers' logs end with.
         """
+        self._wait_for(self._is_loaded, "the code location")
+
+    def logs(self) -> str:
+        """The end of what every process said, and where the daemon's threads are."""
+        if "daemon" in self._processes:
+            self._processes["daemon"].send_signal(signal.SIGUSR1)
+            time.sleep(1)
+        said = (
+            f"== {name}, {'runs' if process.poll() is None else f'ended: {process.returncode}'}\n"
+            + log_tail(self.home / f"{name}.log", 200)
+            for name, process in self._processes.items()
+        )
+        return "\n".join(said)
+
+    def _wait_for(self, ready: Callable[[], bool], what: str) -> None:
         try:
-            wait_until(self._is_loaded, "the code location", 60)
+            wait_until(ready, what, PATIENCE)
         except TimeoutError as error:
             raise RuntimeError(f"{error}\n{self.logs()}") from error
 
-    def logs(self) -> str:
-        """The end of what every process said."""
-        return "\n".join(f"== {name}\n{log_tail(self.home / f'{name}.log')}" for name in self._processes)
+    def _daemon_runs(self) -> bool:
+        document = "{ instance { daemonHealth { allDaemonStatuses { daemonType required healthy } } } }"
+        loops = self.ask(document)["daemonHealth"]["allDaemonStatuses"]
+        return all(loop["healthy"] for loop in loops if loop["required"])
 
     def _is_loaded(self) -> bool:
         document = """{ repositoryOrError(repositorySelector: {
