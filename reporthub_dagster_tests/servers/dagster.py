@@ -15,6 +15,7 @@ from typing import Any
 
 import httpx
 import psutil
+from dagster import DagsterInstance
 
 from reporthub_dagster_tests.servers.process import free_port, log_tail, stop, wait_until
 
@@ -133,6 +134,8 @@ class DagsterServer:
     def running(self) -> Iterator[DagsterServer]:
         """Webserver and code server, from when the code location is loaded; all ends with the block."""
         self.workspace.write_text(WORKSPACE.format(port=self.code_port), encoding="utf-8")
+        # Two servers that make its files at once can leave them with two revisions: nothing opens them again.
+        DagsterInstance.from_config(str(self.home)).dispose()
         try:
             self.start_code()
             where = ("-h", "127.0.0.1", "-p", str(self.port), "-w", str(self.workspace))
