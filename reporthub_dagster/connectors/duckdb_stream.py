@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
@@ -18,7 +18,9 @@ from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, T
 from reporthub_dagster.storage.spool import distinct_names
 
 _VECTOR_ROWS = 2_048
-"""DuckDB's own measure: larger batches come no faster, and of wide rows they are many megabytes."""
+"""DuckDB's own measure: what is asked for at once, as of wide rows more would be many megabytes."""
+_BATCH_BYTES = 1_000_000
+"""Up to this size they are put together: whoever works on columns pays for each batch anew."""
 
 
 class DuckDBStream(SQLStream):
@@ -46,7 +48,7 @@ class DuckDBStream(SQLStream):
         self._owned = owned
         self._only_select = only_select
         self._patience = Patience(connection.interrupt, limits.remaining_seconds)
-        self._next: Callable[[], pa.RecordBatch]
+        self._reader: pa.RecordBatchReader
 
     def send(self, query: BoundQuery, wider: Mapping[int, pa.Field]) -> None:
         """See `SQLStream.send`."""
@@ -54,11 +56,11 @@ class DuckDBStream(SQLStream):
 
     def read(self) -> pa.RecordBatch | None:
         """See `SQLStream.read`."""
-        try:
-            batch = self._patience.wait_for(self._next)
-        except StopIteration:
+        batches = self._patience.wait_for(self._some)
+        if not batches:
             return None
-        return batch_of(batch, self.schema)
+        one = batches[0] if len(batches) == 1 else pa.concat_batches(batches)
+        return batch_of(one, self.schema)
 
     def close(self) -> None:
         """See `ResultStream.close`."""
@@ -92,7 +94,19 @@ class DuckDBStream(SQLStream):
             relation = relation.project(", ".join(chosen))
         self.schema = pa.schema([column.field for column in columns])
         self.warnings = texts_of(kinds, wider)
-        self._next = relation.to_arrow_reader(min(self._limits.rows_at_once, _VECTOR_ROWS)).read_next_batch
+        self._reader = relation.to_arrow_reader(min(self._limits.rows_at_once, _VECTOR_ROWS))
+
+    def _some(self) -> list[pa.RecordBatch]:
+        """The next batches, as many as make a good one; none after the last."""
+        batches: list[pa.RecordBatch] = []
+        rows = size = 0
+        while size < _BATCH_BYTES and rows + _VECTOR_ROWS <= max(self._limits.rows_at_once, _VECTOR_ROWS):
+            batch = next(self._reader, None)
+            if batch is None:
+                break
+            batches.append(batch)
+            rows, size = rows + batch.num_rows, size + batch.nbytes
+        return batches
 
 
 def explained(error: Exception, words: str, limits: QueryLimits) -> ReportHubError:

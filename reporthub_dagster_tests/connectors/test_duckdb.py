@@ -11,7 +11,9 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.duckdb import DuckDBConnector
+from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster_tests.connectors.reading import read, types
@@ -136,6 +138,26 @@ def test_what_does_not_fit_into_memory_is_spilled_and_the_scratch_is_gone(file: 
 
     assert result.row_count == 1
     assert sorted(path.name for path in tmp_path.iterdir()) == ["read.arrow", "shop.duckdb"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "batch_rows", "sizes"),
+    [
+        ("range", 5_000, [4_096, 4_096, 1_808]),
+        ("range", 1_000, [1_000] * 10),
+        ("repeat('x', 1000)", 5_000, [2_048, 2_048, 2_048, 2_048, 1_808]),
+    ],
+    ids=["narrow", "few at once", "wide"],
+)
+def test_narrow_rows_come_many_at_once_and_wide_ones_by_the_vector(
+    file: Path, cell: str, batch_rows: int, sizes: list[int]
+) -> None:
+    query = BoundQuery.of([f"SELECT {cell} AS cell FROM range(10000)"])
+
+    stream = connector(file).open(query, QueryLimits(60, max_rows=1_000_000, batch_rows=batch_rows))
+
+    assert [batch.num_rows for batch in stream.batches()] == sizes
+    stream.close()
 
 
 def test_a_file_that_another_process_writes_is_a_transient_error(file: Path) -> None:
