@@ -35,15 +35,22 @@ def _matches(pattern: str, kind: str) -> str:
     return f"regexp_full_match(@, '{pattern}') AND TRY_CAST(@ AS {kind}) IS NOT NULL"
 
 
+def _within(kind: str) -> str:
+    """A moment of the years that files can show: else the column is read again, as DuckDB's own text."""
+    first, last = f"{kind} '0001-01-01 00:00:00+00'", f"{kind} '9999-12-31 23:59:59.999999+00'"
+    return f"TRY_CAST(@ AS {kind}) BETWEEN {first} AND {last}"
+
+
 _FOUND = {
     "BOOLEAN": "@ IN ('true', 'false', 'True', 'False', 'TRUE', 'FALSE')",
     "BIGINT": "CAST(TRY_CAST(@ AS BIGINT) AS VARCHAR) = @",
     "DECIMAL": f"regexp_full_match(@, '{_NUMBER}')",
     # As many digits as a double keeps.
     "DOUBLE": _matches(rf"{_NUMBER}([eE][+-]?\d{{1,3}})?", "DOUBLE") + " AND length(@) <= 16",
-    "DATE": "CAST(TRY_CAST(@ AS DATE) AS VARCHAR) = @",
-    "TIMESTAMP": _matches(_MOMENT, "TIMESTAMP"),
-    "TIMESTAMP WITH TIME ZONE": _matches(_ZONED, "TIMESTAMPTZ"),
+    # Ten characters: neither `infinity` nor a year that files cannot show.
+    "DATE": "strlen(@) = 10 AND CAST(TRY_CAST(@ AS DATE) AS VARCHAR) = @",
+    "TIMESTAMP": f"regexp_full_match(@, '{_MOMENT}') AND {_within('TIMESTAMP')}",
+    "TIMESTAMP WITH TIME ZONE": f"regexp_full_match(@, '{_ZONED}') AND {_within('TIMESTAMPTZ')}",
 }
 """Type → what holds for each value, `@`, of a column that gets it, from narrow to wide; then VARCHAR."""
 _DECLARED = {

@@ -38,6 +38,7 @@ from reporthub_dagster_tests.servers.sftp import SftpServer
 from reporthub_dagster_tests.servers.web import Answer, WebServer
 
 ALL = BoundQuery.of(["SELECT * FROM data"])
+FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 SALES = "id,zip,amount\n1,007,1.50\n2,100,2.5\n"
 ROWS = [
     {"id": 1, "zip": "007", "amount": Decimal("1.50")},
@@ -100,6 +101,47 @@ def test_the_whole_file_decides_about_types_and_not_its_beginning(root: Path) ->
     kinds = ["int64", "string", "string", "string", "string", "decimal128(20, 0)"]
     assert list(types(result).values()) == kinds
     assert [str(value) for value in rows[-1].values()] == last.split(",")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "infinity",
+        "-infinity",
+        "20000-01-01",
+        "0044-03-15 (BC)",
+        "0000-01-01 00:00:00",
+        "9999-12-31 24:00:00",
+        "0001-01-01 00:00:00+07",
+        "9999-12-31T23:59:59-07:00",
+    ],
+)
+def test_a_day_that_files_cannot_show_is_text_as_it_was_written(root: Path, cell: str) -> None:
+    (root / "x.csv").write_text(f"a\n{cell}\n")
+
+    result, rows = read(root, "x.csv")
+
+    assert (types(result), rows) == ({"a": "string"}, [{"a": cell}])
+    assert result.warnings == (), "the types are known before the rows are read"
+
+
+@pytest.mark.parametrize(
+    ("cell", "kind", "value"),
+    [
+        ("0001-01-01", "date32[day]", date(1, 1, 1)),
+        ("9999-12-31", "date32[day]", date(9999, 12, 31)),
+        ("0001-01-01 00:00:00", "timestamp[us]", FIRST.replace(tzinfo=None)),
+        ("9999-12-31 23:59:59.999999", "timestamp[us]", LAST.replace(tzinfo=None)),
+        ("0001-01-01 00:00:00Z", "timestamp[us, tz=UTC]", FIRST),
+        ("9999-12-31 23:59:59.999999Z", "timestamp[us, tz=UTC]", LAST),
+    ],
+)
+def test_the_first_and_the_last_day_are_days(root: Path, cell: str, kind: str, value: date) -> None:
+    (root / "x.csv").write_text(f"a\n{cell}\n")
+
+    result, rows = read(root, "x.csv")
+
+    assert (types(result), rows) == ({"a": kind}, [{"a": value}])
 
 
 def test_types_that_a_person_declares_hold_for_every_value(root: Path) -> None:
