@@ -9,6 +9,7 @@ from typing import Any
 import google.auth.exceptions
 import requests
 from google.api_core.exceptions import (
+    DeadlineExceeded,
     Forbidden,
     GoogleAPICallError,
     GoogleAPIError,
@@ -62,7 +63,7 @@ def explain(connector: DriverConnector[Any], error: Exception, limits: QueryLimi
             column="connection_config",
             valid="give the JSON key of a service account that exists as credentials",
         )
-    if isinstance(cause, concurrent.futures.TimeoutError):
+    if isinstance(cause, (concurrent.futures.TimeoutError, DeadlineExceeded)):
         return timed_out(limits)
     if isinstance(cause, GoogleAPICallError):
         return _answered(connector, cause, words, limits)

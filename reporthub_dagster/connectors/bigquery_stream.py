@@ -111,11 +111,11 @@ class BigQueryStream(SQLStream):
     def close(self) -> None:
         """See `ResultStream.close`."""
         with suppress(*FAILURES):
+            if self._storage is not None:
+                self._storage.transport.close()  # first: the rows wait for what is on its way
             closing = getattr(self._batches, "close", None)
             if closing is not None:
                 closing()
-            if self._storage is not None:
-                self._storage.transport.close()
             self._client.close()
 
     def abort(self) -> None:
@@ -138,7 +138,9 @@ class BigQueryStream(SQLStream):
             timeout=self._clock.left(),
             job_retry=None,
         )
-        self._batches = rows.to_arrow_iterable(self._storage, max_queue_size=1, max_stream_count=1)
+        self._batches = rows.to_arrow_iterable(
+            self._storage, max_queue_size=1, max_stream_count=1, timeout=self._clock.left()
+        )
         fields: Sequence[SchemaField] = rows.schema
         return fields
 

@@ -14,6 +14,7 @@ import requests
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ReadTimeoutError
 
 from reporthub_dagster.network.egress import EgressPolicy
 
@@ -28,7 +29,7 @@ class GuardedAdapter(HTTPAdapter):
         policy: Which addresses may be reached; URLs may not reach this machine's own services.
         context: How certificates are verified.
         connect_seconds: For each address.
-        left: What is left of the time, asked before each request.
+        left: What is left of the time, asked before each request and when one was not answered in it.
     """
 
     def __init__(
@@ -59,11 +60,20 @@ class GuardedAdapter(HTTPAdapter):
         cert: Any = None,
         proxies: Any = None,
     ) -> requests.Response:
-        """See requests."""
+        """See requests; the body is read here, unless it is to be streamed."""
         del timeout, proxies
         left = self._left()
         clock = (min(self._connect_seconds, left), left)
-        return super().send(request, stream=stream, timeout=clock, verify=verify, cert=cert)
+        try:
+            response = super().send(request, stream=stream, timeout=clock, verify=verify, cert=cert)
+            if not stream:
+                response.content  # noqa: B018 - kept in the response
+        except requests.RequestException as error:
+            if error.args and isinstance(error.args[0], ReadTimeoutError):
+                # A client would take it for a lost connection, and may or may not try again.
+                self._left()
+            raise
+        return response
 
 
 def guard(session: requests.Session, adapter: GuardedAdapter) -> None:

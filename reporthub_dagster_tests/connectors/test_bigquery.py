@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import grpc
@@ -249,10 +251,18 @@ def test_a_key_does_not_lead_a_sign_in_to_this_machine(
 
 
 class StorageApi:
-    """A stand-in of the Storage API: what a read session and its one stream answer."""
+    """A stand-in of the Storage API: what a read session and its one stream answer.
 
-    def __init__(self, table: pa.Table, *, allowed: bool) -> None:
+    Args:
+        table: Its rows.
+        allowed: Whether an account may read.
+        silent: From where on it says nothing: `session`, or `rows` for after the first of them.
+    """
+
+    def __init__(self, table: pa.Table, *, allowed: bool = True, silent: str = "") -> None:
         self.table = table
+        self.silent = silent
+        self.ended = threading.Event()
         self.schema = storage.ArrowSchema(serialized_schema=table.schema.serialize().to_pybytes())
         self.allowed = allowed
         self.server = grpc.server(ThreadPoolExecutor(2))
@@ -269,6 +279,8 @@ class StorageApi:
 
     def _create(self, request: storage.CreateReadSessionRequest, context: Any) -> storage.ReadSession:
         assert request.max_stream_count == 1
+        if self.silent == "session":
+            self.ended.wait(30)
         if not self.allowed:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "bigquery.readsessions.create denied")
         return storage.ReadSession(
@@ -281,20 +293,30 @@ class StorageApi:
             yield storage.ReadRowsResponse(
                 arrow_record_batch=rows, arrow_schema=self.schema, row_count=batch.num_rows
             )
+            if self.silent == "rows":
+                self.ended.wait(30)
 
 
 @pytest.fixture
 def start_storage() -> Iterator[Callable[..., StorageApi]]:
     started: list[StorageApi] = []
 
-    def start(table: pa.Table, *, allowed: bool) -> StorageApi:
-        started.append(StorageApi(table, allowed=allowed))
+    def start(table: pa.Table, **how: Any) -> StorageApi:
+        started.append(StorageApi(table, **how))
         started[-1].server.start()
         return started[-1]
 
     yield start
     for one in started:
+        one.ended.set()
         one.server.stop(None).wait()
+
+
+_STORED = BoundQuery.of(["SELECT n, pad FROM UNNEST(GENERATE_ARRAY(1, 200000)) AS n"])
+
+
+def _numbers(count: int) -> pa.Table:
+    return pa.table({"n": pa.array(range(1, count + 1), pa.int64()), "pad": ["stored"] * count})
 
 
 @pytest.mark.parametrize("allowed", [True, False])
@@ -302,20 +324,43 @@ def test_rows_come_by_the_storage_api_where_the_account_may_use_it(
     bigquery_front: BigQueryFront, start_storage: Callable[..., StorageApi], tmp_path: Path, allowed: bool
 ) -> None:
     pad = "stored" if allowed else "x" * 200
-    rows = pa.table({"n": pa.array(range(1, 200_001), pa.int64()), "pad": ["stored"] * 200_000})
-    api = start_storage(rows, allowed=allowed)
+    api = start_storage(_numbers(200_000), allowed=allowed)
 
-    result, found = read(
-        connector_of(bigquery_front, storage_endpoint=api.address),
-        "SELECT n, pad FROM UNNEST(GENERATE_ARRAY(1, 200000)) AS n",
-        tmp_path,
-    )
+    result, found = read(connector_of(bigquery_front, storage_endpoint=api.address), _STORED, tmp_path)
 
     assert [row["n"] for row in found] == list(range(1, 200_001))
     assert {row["pad"] for row in found} == {pad}
     assert [warning[:46] for warning in result.warnings] == (
         [] if allowed else ["the account may not use the Storage API, so th"]
     )
+
+
+@pytest.mark.parametrize("silent", ["session", "rows"])
+def test_a_storage_api_that_falls_silent_ends_with_the_time_limit(
+    bigquery_front: BigQueryFront, start_storage: Callable[..., StorageApi], tmp_path: Path, silent: str
+) -> None:
+    api = start_storage(_numbers(200_000), silent=silent)
+    connector = connector_of(bigquery_front, storage_endpoint=api.address)
+    started = monotonic()
+
+    with pytest.raises(PermanentError, match="longer than timeout_seconds = 2"):
+        connector.spool(_STORED, tmp_path / "s", replace(LIMITS, timeout_seconds=2))
+
+    assert monotonic() - started < 20, "it waited for the server"
+
+
+def test_a_result_is_cut_while_the_storage_api_is_silent(
+    bigquery_front: BigQueryFront, start_storage: Callable[..., StorageApi], tmp_path: Path
+) -> None:
+    api = start_storage(_numbers(200_000), silent="rows")
+    started = monotonic()
+
+    result = connector_of(bigquery_front, storage_endpoint=api.address).spool(
+        _STORED, tmp_path / "s", replace(LIMITS, max_rows=1000)
+    )
+
+    assert (result.row_count, result.truncated) == (1000, True)
+    assert monotonic() - started < 20, "it waited for rows that nobody wants"
 
 
 def _error(

@@ -40,6 +40,8 @@ _WRITTEN = re.compile(r"^(INSERT INTO|CREATE TABLE) ")
 """The emulator takes the default dataset for tables that are read, and of jobs only."""
 _COLUMNS = [{"name": "n", "type": "INTEGER"}, {"name": "pad", "type": "STRING"}]
 _PAD = "x" * 200
+_POLL_MS = 10_000
+"""For which the API holds a request for rows that are not there yet, unless it says `timeoutMs`."""
 
 
 class BigQueryEmulator(PrivateServer):
@@ -229,7 +231,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _rows(self, name: str, job: Job, given: dict[str, str]) -> None:
         reference = {"projectId": PROJECT, "jobId": name, "location": "US"}
         if not job.rows:
-            time.sleep(0.2)
+            until = time.monotonic() + int(given.get("timeoutMs", _POLL_MS)) / 1000
+            while not job.ended and time.monotonic() < until:
+                time.sleep(0.02)
             self._answer({"jobComplete": False, "jobReference": reference})
             return
         start = int(given.get("pageToken", "0"))
