@@ -89,14 +89,18 @@ class ResultStream(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """End the connection after the last row; idempotent."""
+        """End the connection, usually after the last row; idempotent."""
 
-    @abstractmethod
     def abort(self) -> None:
         """Stop the query on the server and drop the connection without reading the rest; never raises."""
+        self.stop()
+        self.close()
 
     def stop(self) -> None:  # noqa: B027 - a kind whose queries run in this process has nothing to stop
-        """Stop the query on its server while another thread waits for rows, which then fails; no raise."""
+        """Stop the query on its server while another thread waits for rows, which then fails.
+
+        Never raises, also when the query is over.
+        """
 
 
 class Connector(ABC):

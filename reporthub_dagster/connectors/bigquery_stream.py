@@ -118,11 +118,6 @@ class BigQueryStream(SQLStream):
                 closing()
             self._client.close()
 
-    def abort(self) -> None:
-        """See `ResultStream.abort`."""
-        self.stop()
-        self.close()
-
     def stop(self) -> None:
         """See `ResultStream.stop`; a job that is over is not minded."""
         self._clock.stopping = True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import duckdb
@@ -74,7 +74,8 @@ class DuckDBStream(SQLStream):
 
     def stop(self) -> None:
         """See `ResultStream.stop`."""
-        self._connection.interrupt()
+        with suppress(duckdb.ConnectionException):  # closed already
+            self._connection.interrupt()
 
     def _begin(self, query: BoundQuery, wider: Mapping[int, pa.Field]) -> None:
         text, values = query.text("qmark"), list(query.sequence())

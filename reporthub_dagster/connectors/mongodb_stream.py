@@ -101,11 +101,6 @@ class MongoDBStream(SQLStream):
         with suppress(PyMongoError), pymongo.timeout(_STOP_SECONDS):
             self._client.close()
 
-    def abort(self) -> None:
-        """See `ResultStream.abort`."""
-        self.stop()
-        self.close()
-
     def stop(self) -> None:
         """See `ResultStream.stop`."""
         with suppress(PyMongoError), pymongo.timeout(_STOP_SECONDS):

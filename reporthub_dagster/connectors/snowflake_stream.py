@@ -76,11 +76,6 @@ class SnowflakeStream(SQLStream):
         with suppress(*FAILURES):
             self._connection.close()
 
-    def abort(self) -> None:
-        """See `ResultStream.abort`."""
-        self.stop()
-        self.close()
-
     def stop(self) -> None:
         """See `ResultStream.stop`."""
         with suppress(*FAILURES):

@@ -84,13 +84,9 @@ class SQLiteStream(SQLStream):
         return batch
 
     def close(self) -> None:
-        """See `ResultStream.close`."""
+        """See `ResultStream.close`; the query runs in this process, and only while somebody fetches."""
         self._cursor.close()
         self._connection.close()
-
-    def abort(self) -> None:
-        """The query runs in this process, and only while somebody fetches: closing ends it."""
-        self.close()
 
     def _declarations(self, query: BoundQuery) -> dict[int, str]:
         """What the columns of the query were declared as, from a view over it that nobody reads."""

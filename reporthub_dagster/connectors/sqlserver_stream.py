@@ -92,11 +92,6 @@ class SQLServerStream(SQLStream):
         """See `ResultStream.close`; with the connection goes its transaction, rolled back."""
         self._patience.finish(self._connection.close)
 
-    def abort(self) -> None:
-        """See `ResultStream.abort`."""
-        self.stop()
-        self.close()
-
     def stop(self) -> None:
         """See `ResultStream.stop`."""
         self._stopped = True

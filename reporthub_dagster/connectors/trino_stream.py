@@ -92,11 +92,6 @@ class TrinoStream(SQLStream):
                 TrinoQuery(self._request, "ROLLBACK").execute()
                 self._request.transaction_id = NO_TRANSACTION
 
-    def abort(self) -> None:
-        """See `ResultStream.abort`."""
-        self.stop()
-        self.close()
-
     def stop(self) -> None:
         """See `ResultStream.stop`: whoever knows a query's next page may delete it."""
         self._clock.stopping = True

@@ -531,6 +531,14 @@ def test_an_interrupt_of_another_kind_is_not_changed(source: Source) -> None:
     source.wait_until_gone()
 
 
+def test_a_query_that_is_over_may_be_stopped(source: Source) -> None:
+    connector = source.connector()
+    query = BoundQuery.of([source.case.rows.format(count=10)])
+    connector.spool(query, source.folder / "result.arrow", QueryLimits(120, 1_000_000))
+
+    connector.stop()
+
+
 @with_a_server
 def test_a_server_that_dies_in_the_middle_is_a_transient_error(source: Source) -> None:
     with pytest.raises(TransientError) as raised:
