@@ -51,7 +51,10 @@ class TickNotes:
 
     def message(self, schedules: int, launches: int) -> str:
         """The tick in one line."""
-        parts = [f"{self.due:,} of {schedules:,} schedules due", f"{launches:,} runs asked for"]
+        parts = [
+            f"{self.due:,} of {schedules:,} schedules due",
+            f"{launches:,} {'run' if launches == 1 else 'runs'} asked for",
+        ]
         if self.held:
             parts.append(f"{self.held:,} held back by an earlier execution of their schedule")
         if self.skipped:

@@ -56,7 +56,7 @@ def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabas
     tell_late(hub.hub, destination_settings(settings), now, context.log.info)
     Retention(hub.hub, timedelta(days=settings.keep_days)).forget(now)
     counts = Counter(verdict.status for verdict in verdicts)
-    message = f"{len(verdicts):,} executions settled"
+    message = f"{len(verdicts):,} {'execution' if len(verdicts) == 1 else 'executions'} settled"
     if counts:
         message += ": " + ", ".join(f"{count:,} {status}" for status, count in sorted(counts.items()))
     Schedulers(hub.hub).ticked(settings.scheduler_name, REAPER_SENSOR, message)

@@ -6,7 +6,7 @@ from reporthub_dagster.db.retries import DueExecution
 from reporthub_dagster.jobs import redeliver_report
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.run_config import RETRY_TAG, redelivery_config_of, tags_of
-from reporthub_dagster.runs import not_started
+from reporthub_dagster.runs import not_started, tell_tick
 
 RETRY_SECONDS = 15
 MOST_RETRIES = 50
@@ -27,10 +27,10 @@ def delivery_retry_sensor(context: dg.SensorEvaluationContext, hub: HubDatabase)
     due = hub.retries.due(MOST_RETRIES)
     under_way = not_started(context.instance, [one.execution_id for one in due])
     requests = [request_of(one) for one in due if one.execution_id not in under_way]
-    message = f"{len(due):,} executions have a retry due; {len(requests):,} runs asked for"
+    message = f"executions with a retry due: {len(due):,}; runs asked for: {len(requests):,}"
     if under_way:
-        message += f"; {len(under_way):,} have one that has not started"
-    context.log.info(message)
+        message += f"; asked for before, not started: {len(under_way):,}"
+    tell_tick(context, message)
     return dg.SensorResult(run_requests=requests, skip_reason=None if requests else message)
 
 

@@ -10,7 +10,7 @@ from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.launching import Launch
 from reporthub_dagster.resources import HubDatabase
 from reporthub_dagster.run_config import BACKFILL_PRIORITY, PRIORITY_TAG, run_config_of, tags_of
-from reporthub_dagster.runs import not_started
+from reporthub_dagster.runs import not_started, tell_tick
 from reporthub_dagster.scheduling import Scheduler
 from reporthub_dagster.settings import CHECK_INTERVAL, Settings
 from reporthub_dagster.status import SCHEDULE_SENSOR
@@ -36,7 +36,7 @@ def report_schedule_sensor(
     outcome = scheduler.tick(
         hub.hub.now(), lambda execution_ids: not_started(context.instance, execution_ids)
     )
-    context.log.info(outcome.message)
+    tell_tick(context, outcome.message)
     Schedulers(hub.hub).ticked(settings.scheduler_name, SCHEDULE_SENSOR, outcome.message)
     if not outcome.launches:
         yield dg.SkipReason(outcome.message)

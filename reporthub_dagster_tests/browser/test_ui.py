@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from playwright.sync_api import expect
 
 from reporthub_dagster_tests.browser.dagster_ui import DagsterUI
 from reporthub_dagster_tests.go_api import GoApi
-from reporthub_dagster_tests.servers.dagster import MOST_RUNS, DagsterServer
+from reporthub_dagster_tests.servers.dagster import MOST_RUNS_OF_A_SOURCE, DagsterServer
 from reporthub_dagster_tests.servers.process import wait_until
 
 LAUNCHPAD = "/locations/reporthub/jobs/execute_report/playground"
@@ -104,13 +106,15 @@ def test_two_reports_for_five_days_are_made_and_the_one_that_failed_is_tried_aga
     ) == {"n": 0}
 
 
-def test_a_backfill_keeps_to_the_limits_of_the_coordinator(server: DagsterServer, backfill: str) -> None:
+def test_a_backfill_asks_a_data_source_for_no_more_reports_at_a_time_than_allowed(
+    server: DagsterServer, backfill: str
+) -> None:
     times = [run["stats"] for run in server.ask(TIMES, {"backfill": backfill})["results"]]
     held = [
         [run for run in times if run["launchTime"] <= one["launchTime"] < run["endTime"]] for one in times
     ]
     assert len(times) == 10
-    assert 1 < max(map(len, held)) <= MOST_RUNS
+    assert 1 < max(map(len, held)) <= MOST_RUNS_OF_A_SOURCE
 
 
 @pytest.mark.parametrize("asset", ["report_file", f"reports/{FLIGHTS}"], ids=["dates", "report"])
@@ -126,10 +130,24 @@ def test_the_page_of_an_asset_plots_the_rows_of_its_files(ui: DagsterUI, backfil
     ui.keep(f"plots-{asset.partition('/')[0]}")
 
 
-def test_the_page_of_a_sensor_shows_what_its_ticks_decided(ui: DagsterUI) -> None:
+def test_the_page_of_a_sensor_shows_what_its_ticks_decided(ui: DagsterUI, hub: GoApi) -> None:
+    hub.insert("report_schedules", id=7, config_id=3, cron_expression="0 8 * * *", timezone="Asia/Jakarta")
+    known = "SELECT schedule_id FROM reporthub_schedules"
+    wait_until(lambda: bool(hub.rows(known)), "the sensor's first look at the schedule", 60)
+    # As if no scheduler had lived for three days.
+    down = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=3)
+    hub.execute("UPDATE reporthub_schedules SET decided_through = :down, due_at = :down", down=down)
     ui.open("/locations/reporthub/sensors/report_schedule_sensor")
     expect(ui.text("become runs")).to_be_visible()
+    expect(ui.text("1 run requested")).to_be_visible()
+    expect(ui.text("1 of 1 schedules due; 1 run asked for")).to_be_visible()
+    asked = ui.page.locator("a[href*='/runs/']").first
+    expect(asked).to_be_visible()
+    expect(ui.text("0 of 1 schedules due; 0 runs asked for")).to_be_visible()
     ui.keep("sensor")
-    ui.text("0 runs requested").hover()
-    expect(ui.text("0 of 0 schedules due; 0 runs asked for")).to_be_visible()
-    ui.keep("sensor-tick")
+    ui.open(str(asked.get_attribute("href")))
+    ui.wait_for_status("Success")
+    expect(ui.text("RUN_SUCCESS")).to_be_visible()
+    ui.keep("run-of-schedule")
+    row = hub.row("SELECT status FROM report_executions WHERE schedule_id = 7")
+    assert row["status"] == "completed"

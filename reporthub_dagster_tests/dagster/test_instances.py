@@ -13,13 +13,13 @@ import dagster as dg
 import pytest
 from click.testing import CliRunner
 from dagster._core.launcher import DefaultRunLauncher
-from dagster._core.run_coordinator.queued_run_coordinator import QueuedRunCoordinator
 from sqlalchemy import event
 
 from reporthub_dagster import pooled_storage
 from reporthub_dagster.cli import main
 from reporthub_dagster.instance import write_embedded_instance
 from reporthub_dagster.pooled_storage import PooledMySQLStorage, process_engine
+from reporthub_dagster.run_queue import ReportRunCoordinator
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.worker.launcher import ReportRunLauncher
 from reporthub_dagster_tests import forked
@@ -54,7 +54,7 @@ def test_the_production_instances_load(
     with dg.DagsterInstance.get() as instance:
         assert instance.get_runs_count() == 0
         assert isinstance(instance.run_launcher, launcher)
-        assert isinstance(instance.run_coordinator, QueuedRunCoordinator)
+        assert isinstance(instance.run_coordinator, ReportRunCoordinator)
         queue = instance.run_coordinator.get_run_queue_config()
         assert queue.max_concurrent_runs == 7
         assert [limit["key"] for limit in queue.tag_concurrency_limits] == ["reporthub/datasource_id"]

@@ -29,7 +29,9 @@ def retries(world: World) -> list[dg.RunRequest]:
     with dg.build_sensor_context(instance=world.instance, resources={"hub": HubDatabase()}) as context:
         result = delivery_retry_sensor(context)
     assert isinstance(result, dg.SensorResult)
-    return list(result.run_requests or ())
+    requests = list(result.run_requests or ())
+    assert f"runs asked for: {len(requests)}" in str(context.cursor), "shown on the sensor's page"
+    return requests
 
 
 def reap(world: World) -> dg.SensorResult:

@@ -31,7 +31,10 @@ def test_the_sensor_runs_by_default_under_the_name_that_others_know() -> None:
 
 def test_a_queued_row_becomes_a_run_that_delivers(world: World) -> None:
     world.go.insert("report_executions", id="by-hand", config_id=1, status="queued", executed_by="go")
-    (request,) = evaluate(world).run_requests
+    tick = evaluate(world)
+    (request,) = tick.run_requests
+    # Of a tick that asks for runs Dagster shows no message, but its cursor.
+    assert tick.cursor == "0 of 1 schedules due; 1 run asked for"
     assert request.run_key == "by-hand:1"
     assert request.run_config == {"ops": {"compute_time_range": {"config": {"execution_id": "by-hand"}}}}
     assert {name: request.tags[name] for name in request.tags if name.startswith("reporthub/")} == {

@@ -46,7 +46,7 @@ def test_a_due_slot_becomes_one_execution_that_ends_at_the_slot(seen: Days) -> N
     assert execution["execution_context"] == {"slot": "2025-01-31T09:00:00+00:00"}
     window = seen.run(launch.execution_id)
     assert (window.start, window.end, window.as_of) == (MORNING, MORNING + HOUR, MORNING + HOUR)
-    assert outcome.message == "1 of 1 schedules due; 1 runs asked for"
+    assert outcome.message == "1 of 1 schedules due; 1 run asked for"
 
 
 def test_a_tick_with_nothing_due_writes_nothing(seen: Days) -> None:

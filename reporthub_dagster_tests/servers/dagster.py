@@ -34,12 +34,18 @@ run_coordinator: {module: dagster._core.run_coordinator, class: DefaultRunCoordi
 """
 PATIENCE = 120.0
 """Seconds that a process may take to be ready."""
-MOST_RUNS = 3
+MOST_RUNS_OF_A_SOURCE = 2
 QUEUED = f"""\
 run_coordinator:
-  module: dagster._core.run_coordinator.queued_run_coordinator
-  class: QueuedRunCoordinator
-  config: {{max_concurrent_runs: {MOST_RUNS}, dequeue_interval_seconds: 1}}
+  module: reporthub_dagster.run_queue
+  class: ReportRunCoordinator
+  config:
+    max_concurrent_runs: 5
+    tag_concurrency_limits:
+      - key: reporthub/datasource_id
+        value: {{applyLimitPerUniqueValue: true}}
+        limit: {MOST_RUNS_OF_A_SOURCE}
+    dequeue_interval_seconds: 1
 """
 ROOT = Path(__file__).parents[2]
 WORKSPACE = """\
