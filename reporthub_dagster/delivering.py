@@ -152,7 +152,7 @@ class Deliverer:
             raise
         will_retry = any(entries[name].next_attempt_at for name in due)
         told = [receipts.get(name) or receipt_of(row, entries[name]) for name in due]
-        closed = AttemptOutcome(datetime.now(UTC), told, will_retry)
+        closed = AttemptOutcome(datetime.now(UTC), told, will_retry, is_made=bool(tried))
         self.logs.close(log, attempt, closed)
         return entries
 

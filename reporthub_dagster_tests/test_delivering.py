@@ -264,6 +264,8 @@ def test_who_is_put_off_is_told_so_counts_no_attempt_and_goes_first_as_a_probe(w
     entries = attempt.ledger.entries("e", 1).values()
     attempt.hub.close()
     assert {(entry.state, entry.attempts) for entry in entries} == {("sent", 1)}
+    logs = world.go.rows("SELECT status, retry_count FROM report_delivery_logs ORDER BY id")
+    assert [tuple(log.values()) for log in logs] == [("retry", 0), ("success", 0)]
     assert len(world.mail.mails) == 2
     assert f"{mail_server(world)} answers again" in "".join(said)
     assert world.go.rows("SELECT * FROM reporthub_circuits") == []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import insert, select, update
 
 from reporthub_dagster.db import rows
 from reporthub_dagster.db.deliveries import History
@@ -18,6 +18,8 @@ from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.records import DeliveryReceipt
 
 CUT_SHORT = "cut short before everybody was tried"
+_NOT_SENT, _NOT_TRIED = "not_sent", "not_tried"
+"""Keys of `delivery_details` in rows of which nothing was sent: what comes next is no retry of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +42,17 @@ class DeliveryAttempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptOutcome:
-    """What became of an attempt."""
+    """What became of an attempt.
+
+    Attributes:
+        is_made: Whether anything was sent, or tried to be; not where everybody was put off.
+    """
 
     completed_at: datetime
     receipts: Sequence[DeliveryReceipt] = ()
     will_retry: bool = False
     error: str | None = None
+    is_made: bool = True
 
 
 class DeliveryLogs:
@@ -57,8 +64,11 @@ class DeliveryLogs:
     def open(self, attempt: DeliveryAttempt) -> int:
         """Write the `pending` row of an attempt, before its first byte; returns the row's id."""
         table = ReportDeliveryLog
-        earlier = select(func.count()).where(
-            table.execution_id == attempt.execution_id, table.delivery_id == attempt.delivery_id
+        latest = (
+            select(table.retry_count, table.delivery_details)
+            .where(table.execution_id == attempt.execution_id, table.delivery_id == attempt.delivery_id)
+            .order_by(table.id.desc())
+            .limit(1)
         )
         values: dict[str, Any] = {
             "config_id": attempt.config_id,
@@ -72,7 +82,8 @@ class DeliveryLogs:
             "file_size_bytes": attempt.file_size_bytes,
         }
         with self._hub.begin() as connection:
-            values["retry_count"] = connection.scalar(earlier)
+            before = connection.execute(latest).one_or_none()
+            values["retry_count"] = before.retry_count + _is_made(before.delivery_details) if before else 0
             key = connection.execute(insert(table).values(values)).inserted_primary_key
         return int(key[0]) if key else 0
 
@@ -94,6 +105,7 @@ class DeliveryLogs:
                 "error_message": _failures_text(outcome),
                 "delivery_details": {
                     **attempt.notes,
+                    **({} if outcome.is_made else {_NOT_TRIED: True}),
                     "recipients": [_receipt_json(receipt) for receipt in outcome.receipts],
                 },
                 "processing_time_ms": round(elapsed.total_seconds() * 1000),
@@ -103,7 +115,7 @@ class DeliveryLogs:
     def not_sent(self, attempt: DeliveryAttempt, reason: str) -> None:
         """Write that nobody was to get it, and why."""
         row = self.open(attempt)
-        details = {**attempt.notes, "recipients": [], "not_sent": reason}
+        details = {**attempt.notes, "recipients": [], _NOT_SENT: reason}
         completed = rows.to_wall(attempt.started_at, self._hub.zone)
         self._update(row, {"status": "success", "completed_at": completed, "delivery_details": details})
 
@@ -152,6 +164,11 @@ class DeliveryLogs:
     def _update(self, row: int, values: Mapping[str, Any]) -> None:
         with self._hub.begin() as connection:
             connection.execute(update(ReportDeliveryLog).where(ReportDeliveryLog.id == row).values(values))
+
+
+def _is_made(details: Any) -> bool:
+    """Whether a row is of an attempt in which something was sent, or tried to be."""
+    return not (isinstance(details, Mapping) and (_NOT_SENT in details or _NOT_TRIED in details))
 
 
 def _failures_text(outcome: AttemptOutcome) -> str | None:

@@ -239,6 +239,39 @@ def test_each_attempt_has_its_log_row(executions: Executions, hub: Hub, go: GoAp
     assert (third["status"], third["error_message"], third["recipient_count"]) == ("failed", "no server", 0)
 
 
+def test_what_was_never_tried_is_no_attempt_that_a_later_one_repeats(
+    executions: Executions, hub: Hub, go: GoApi
+) -> None:
+    logs = DeliveryLogs(hub)
+    logs.not_sent(ATTEMPT, "no rows")
+    waits = [DeliveryReceipt(5, "a@x", "retry", "not tried: the server is away", NOW)]
+    put_off = AttemptOutcome(NOW, waits, will_retry=True, is_made=False)
+    for _ in range(2):
+        logs.close(logs.open(ATTEMPT), ATTEMPT, put_off)
+    finished(logs, a="retry")
+    logs.close(logs.open(ATTEMPT), ATTEMPT, put_off)
+    finished(logs, a="sent")
+    # Of another execution of the same delivery.
+    other = replace(ATTEMPT, execution_id="other")
+    logs.open(other)
+    found = go.rows("SELECT status, retry_count, delivery_details FROM report_delivery_logs ORDER BY id")
+    assert [(log["status"], log["retry_count"]) for log in found] == [
+        ("success", 0),
+        ("retry", 0),
+        ("retry", 0),
+        ("retry", 0),
+        ("retry", 1),
+        ("success", 1),
+        ("pending", 0),
+    ]
+    assert [log["delivery_details"].get("not_tried", False) for log in found[1:5]] == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
 def test_an_attempt_is_pending_before_its_first_byte(executions: Executions, hub: Hub, go: GoApi) -> None:
     DeliveryLogs(hub).open(ATTEMPT)
     (log,) = go.rows("SELECT * FROM report_delivery_logs")
