@@ -29,6 +29,7 @@ _SIGNATURES: dict[str, tuple[Any, ...]] = {
     "PQsslInUse": (ctypes.c_int, ctypes.c_void_p),
     "PQsslStruct": (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_char_p),
     "SSL_read": (ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int),
+    "SSL_set_read_ahead": (None, ctypes.c_void_p, ctypes.c_int),
     "SSL_write": (ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int),
     "SSL_get_error": (ctypes.c_int, ctypes.c_void_p, ctypes.c_int),
     "ERR_clear_error": (None,),
@@ -116,17 +117,21 @@ class TLSSocket(PlainSocket):
         super().__init__(descriptor, seconds)
         self._library = library
         self._session = session
+        library.SSL_set_read_ahead(session, 1)
 
     def receive(self, room: memoryview) -> int:
         """See `PlainSocket.receive`."""
+        read, session = self._library.SSL_read, self._session
+        place, most = ctypes.addressof(ctypes.c_char.from_buffer(room)), min(len(room), _AT_ONCE)
         self._library.ERR_clear_error()
-        place = ctypes.addressof(ctypes.c_char.from_buffer(room))
-        got: int = self._library.SSL_read(self._session, place, min(len(room), _AT_ONCE))
-        if got > 0:
-            return got
-        if self._waits_for(got) == select.POLLOUT:
+        filled, got = 0, 1
+        # One call gives out one record, and a server sends 8 KiB in each.
+        while filled < most and got > 0:
+            got = read(session, place + filled, most - filled)
+            filled += max(got, 0)
+        if not filled and self._waits_for(got) == select.POLLOUT:
             self._wait(select.POLLOUT, math.inf)
-        return 0
+        return filled
 
     def _sent(self, data: bytes) -> int:
         self._library.ERR_clear_error()
