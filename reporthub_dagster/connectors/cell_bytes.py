@@ -6,6 +6,7 @@ Copying them makes a column that outlives the memory; Arrow does it without an o
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,11 @@ def gathered(memory: pa.Buffer, begin: Places, end: Places, nulls: Mask | None) 
 def validity(nulls: Mask) -> pa.Buffer:
     """Arrow's bitmap of the values that are not null."""
     return pa.py_buffer(np.packbits(~nulls, bitorder="little"))
+
+
+def anywhere(data: npt.NDArray[np.uint8], kind: np.dtype[Any]) -> npt.NDArray[Any]:
+    """What would stand at every byte of `data`, as a view of it."""
+    return np.ndarray((max(len(data) - kind.itemsize + 1, 0),), kind, data, strides=(1,))
 
 
 @functools.lru_cache(maxsize=4)

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from reporthub_dagster.connectors.cell_bytes import Mask, Places, gathered, validity
+from reporthub_dagster.connectors.cell_bytes import Mask, Places, anywhere, gathered, validity
 from reporthub_dagster.connectors.postgresql_messages import Block
 
 _ROW_HEADER_BYTES = 7
@@ -120,7 +120,7 @@ class Layout:
 
 def _taken(data: npt.NDArray[np.uint8], places: Places, run: _Run) -> Iterator[tuple[int, pa.Array]]:
     size = run.record.itemsize
-    records = _anywhere(data, np.dtype(f"V{size}"))[places].view(run.record)
+    records = anywhere(data, np.dtype(f"V{size}"))[places].view(run.record)
     for column in run.columns:
         values, lengths = records[f"v{column}"], records[f"l{column}"]
         if not (lengths == values.itemsize).all():
@@ -130,7 +130,7 @@ def _taken(data: npt.NDArray[np.uint8], places: Places, run: _Run) -> Iterator[t
 
 def _cell_at(data: npt.NDArray[np.uint8], places: Places) -> tuple[Places, Places, Mask | None]:
     """Where the cells begin and end whose lengths stand at `places`, and which of them are NULL."""
-    sizes = _anywhere(data, np.dtype(">i4"))[places]
+    sizes = anywhere(data, np.dtype(">i4"))[places]
     begin = places + _LENGTH_BYTES
     if sizes.min() >= 0:
         return begin, begin + sizes, None
@@ -146,7 +146,7 @@ def _numbers(
         end = np.where(nulls, kind.itemsize, end)
     if (end - begin != kind.itemsize).any():
         raise MalformedRowError
-    values = _anywhere(data, np.dtype(f"V{kind.itemsize}"))[begin].view(kind)
+    values = anywhere(data, np.dtype(f"V{kind.itemsize}"))[begin].view(kind)
     return _native(values, nulls)
 
 
@@ -156,8 +156,3 @@ def _native(values: npt.NDArray[Any], nulls: Mask | None) -> pa.Array:
     return pa.Array.from_buffers(
         pa.from_numpy_dtype(native.dtype), len(native), [valid, pa.py_buffer(native)]
     )
-
-
-def _anywhere(data: npt.NDArray[np.uint8], kind: np.dtype[Any]) -> npt.NDArray[Any]:
-    """What would stand at every byte of `data`, as a view of it."""
-    return np.ndarray((max(len(data) - kind.itemsize + 1, 0),), kind, data, strides=(1,))

@@ -19,17 +19,19 @@ import numpy.typing as npt
 import psycopg
 
 from reporthub_dagster.connectors.cell_bytes import Places
+from reporthub_dagster.connectors.postgresql_glance import ROW, Glance
 
 BLOCK_BYTES = 4 * 1024 * 1024
 """Bytes of one block; a longer row is a block of its own."""
 
 _FIND_BYTES = 64 * 1024
 """As much may come before rows are looked for; what comes beyond a batch is moved for the next one."""
+_PATIENCE = 0.001
+"""Seconds to wait for more before rows are looked for in what is here: a server sends 8 KiB at a time."""
 _KIND_BYTES, _HEADER_BYTES = 1, 5
 _SHORTEST, _LONGEST = 4, 2**30
 _NOT_HERE = b"\xff" * _HEADER_BYTES
 """Stands after what has come: a message whose length is not here yet is longer than what is."""
-_ROW = ord("D")
 _BY_THE_WAY = b"NSA"
 """Notices, changed settings and notifications: nothing of the result."""
 _length = struct.Struct(">xI").unpack_from
@@ -78,8 +80,10 @@ class MessageReader:
         self._buffer = bytearray(block_bytes + _HEADER_BYTES)
         self._view = memoryview(self._buffer)
         self._data = np.frombuffer(self._buffer, np.uint8)
+        self._glance = Glance()
         self._at = 0
         self._filled = 0
+        self._expected = 0
 
     def message(self) -> tuple[bytes, bytes]:
         """Wait for the next message and take it: its kind and payload; where it is a row, leave it there.
@@ -92,7 +96,7 @@ class MessageReader:
             self._make_room()
             self._await(_HEADER_BYTES)
             kind = bytes(self._view[:_KIND_BYTES])
-            if kind[0] == _ROW:
+            if kind[0] == ROW:
                 return kind, b""
             payload = bytes(self._first()[_HEADER_BYTES:])
             if kind not in _BY_THE_WAY:
@@ -106,50 +110,63 @@ class MessageReader:
         """
         self._make_room()
         until = time.monotonic() + seconds
-        ends: list[int] = []
+        self._take_what_comes(until)
+        ends = np.empty(0, np.int64)
         while True:
-            self._find(ends, most)
-            if len(ends) == most or (ends and self._is_other(ends)):
+            ends = np.concatenate([ends, self._find(most - len(ends))])
+            if len(ends) == most or (len(ends) and self._is_other(ends)):
                 break
             if self._filled == self._size:
-                if not ends and self._buffer[0] == _ROW:
+                if not len(ends) and self._buffer[0] == ROW:
                     return self._wide()
                 break
-            if not self._receive(until - time.monotonic() if ends else math.inf):
+            if not self._receive(until - time.monotonic() if len(ends) else math.inf):
                 break
         return self._block(ends)
 
-    def _find(self, ends: list[int], most: int) -> None:
-        """Append where each message ends that is wholly here; the one loop that runs once a row."""
+    def _find(self, most: int) -> Places:
+        """Where the next messages end that are wholly here, at most so many."""
+        at = self._at
+        ends = self._glance.ends(self._data[at : self._filled], most) + at
+        if len(ends):
+            self._at = int(ends[-1])
+            if len(ends) == most:
+                return ends
+        return np.concatenate([ends, self._step(most - len(ends))])
+
+    def _step(self, most: int) -> Places:
+        """The same from message to message; the one loop that runs once a row."""
         buffer, filled, at = self._buffer, self._filled, self._at
         buffer[filled : filled + _HEADER_BYTES] = _NOT_HERE
+        ends: list[int] = []
         append = ends.append
-        for _ in repeat(None, most - len(ends)):
+        for _ in repeat(None, most):
             end = at + 1 + _length(buffer, at)[0]
             if end > filled:
                 break
             append(end)
             at = end
         self._at = at
+        return np.fromiter(ends, np.int64, len(ends))
 
-    def _is_other(self, ends: list[int]) -> bool:
+    def _is_other(self, ends: Places) -> bool:
         """True when the last message found is no row: the result is over, or something comes in between."""
-        return self._buffer[ends[-2] if len(ends) > 1 else 0] != _ROW
+        return self._buffer[int(ends[-2]) if len(ends) > 1 else 0] != ROW
 
-    def _block(self, ends: list[int]) -> Block:
+    def _block(self, ends: Places) -> Block:
         """The rows alone; what comes from the first message on that is about the result is left for later."""
-        found = np.fromiter(ends, np.int64, len(ends))
-        starts = np.zeros_like(found)
-        starts[1:] = found[:-1]
+        starts = np.zeros_like(ends)
+        starts[1:] = ends[:-1]
+        self._expected = self._at + _FIND_BYTES
         kinds = self._data[starts]
-        rows = kinds == _ROW
+        rows = kinds == ROW
         if rows.all():
-            return Block(self._data, starts, found)
+            return Block(self._data, starts, ends)
         about = np.flatnonzero(~(rows | np.isin(kinds, list(_BY_THE_WAY))))
         if about.size:
             self._at = int(starts[about[0]])
             rows[about[0] :] = False
-        return Block(self._data, starts[rows], found[rows])
+        return Block(self._data, starts[rows], ends[rows])
 
     def _wide(self) -> Block:
         """The row at the start of the buffer, which is too small for it."""
@@ -180,13 +197,24 @@ class MessageReader:
         while self._filled < size:
             self._receive(math.inf)
 
+    def _take_what_comes(self, until: float) -> None:
+        """As much as the last block was long, while more keeps coming: all is looked at together."""
+        expected = min(self._expected, self._size)
+        while self._receive_up_to(expected) and self._filled < expected and time.monotonic() < until:
+            time.sleep(_PATIENCE)
+
     def _receive(self, seconds: float) -> bool:
         """Take what has come, or wait so long for it; False when there was nothing."""
+        if self._receive_up_to(min(self._filled + _FIND_BYTES, self._size)):
+            return True
+        return self._source.wait_to_receive(seconds)
+
+    def _receive_up_to(self, enough: int) -> bool:
+        """Take what has come until the buffer holds as many bytes; False when there was nothing to take."""
         begin = self._filled
-        enough = min(begin + _FIND_BYTES, self._size)
         while self._filled < enough:
             try:
-                got = self._source.receive(self._view[self._filled : self._size])
+                got = self._source.receive(self._view[self._filled : enough])
             except psycopg.OperationalError:
                 if self._filled == begin:
                     raise
@@ -195,7 +223,7 @@ class MessageReader:
             if not got:
                 break
             self._filled += got
-        return self._filled > begin or self._source.wait_to_receive(seconds)
+        return self._filled > begin
 
     def _nothing(self) -> int:
         self._source.wait_to_receive(math.inf)

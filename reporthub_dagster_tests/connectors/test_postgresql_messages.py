@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reporthub_dagster.connectors.postgresql_cells import Layout, MalformedRowError
+from reporthub_dagster.connectors.postgresql_glance import Glance
 from reporthub_dagster.connectors.postgresql_messages import Block, MalformedMessageError, MessageReader
 from reporthub_dagster.connectors.postgresql_socket import PlainSocket
 
@@ -24,6 +25,10 @@ STORED = ["u1", ">i4", None, ">i8", None]
 COMPLETE = (b"C", b"SELECT 1\0")
 NOTICE = b"N\0\0\0\x06SX"
 SILENCE = b""
+SEEMING = b"D\0\0\0\x14\0\5 seems"
+"""Within a row of five cells it looks like one."""
+CHAIN = 50 * b"D\0\0\0\x0c\0\5 chain"
+"""And so do these, each of which ends where the next one begins."""
 
 
 class Trickle:
@@ -77,6 +82,55 @@ def test_rows_of_any_size_come_back(
 
     assert [row for batch in batches for row in batch] == rows
     assert all(len(batch) <= at_most for batch in batches)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    st.lists(st.sampled_from([SEEMING, CHAIN, bytes(70_000)]) | st.binary(max_size=20), max_size=30),
+    st.integers(50, 2000),
+    st.sampled_from([5000, 40_000, 10**6]),
+    st.sets(st.integers(0, 2000)),
+)
+def test_rows_are_found_at_a_glance_whatever_is_in_them(
+    cells: list[bytes], at_most: int, at_once: int, noticed: set[int]
+) -> None:
+    rows: list[Row] = [(b"D", b"1234", cell, None, b"b" * (n % 300)) for n in range(40) for cell in cells]
+    sent = [message(row) if place not in noticed else NOTICE + message(row) for place, row in enumerate(rows)]
+    source = Trickle(b"".join(sent) + framed(*COMPLETE) + b"Z\0\0\0\x05T", at_once)
+
+    batches = list(batches_of(MessageReader(source), at_most))
+
+    assert [row for batch in batches for row in batch] == rows
+    assert all(len(batch) <= at_most for batch in batches)
+
+
+def test_a_glance_finds_the_rows_that_are_here_and_no_more() -> None:
+    row = message([b"x" * 50])
+    here = np.frombuffer(row * 1000 + row[:-1], np.uint8)
+    whole = list(range(len(row), 1001 * len(row), len(row)))
+
+    assert Glance().ends(here, 5000).tolist() == whole
+    assert Glance().ends(here, 10).tolist() == whole[:10]
+
+
+def test_a_glance_sees_through_what_only_looks_like_rows() -> None:
+    row = message([SEEMING * 40, None, b"", None, b"x"])
+    sent = np.frombuffer(row * 100 + NOTICE + row * 100, np.uint8)
+
+    assert Glance().ends(sent, 5000).tolist() == list(range(len(row), 101 * len(row), len(row)))
+
+
+def test_a_glance_takes_no_row_that_is_within_another() -> None:
+    row = message([CHAIN, None, b"", None, b"x"])
+
+    assert Glance().ends(np.frombuffer(row * 100, np.uint8), 5000).tolist() == [len(row)]
+
+
+def test_a_glance_is_not_for_a_little_nor_for_other_messages() -> None:
+    row = message([b"x"])
+
+    assert not Glance().ends(np.frombuffer(row * 10, np.uint8), 5000).size
+    assert not Glance().ends(np.frombuffer(NOTICE + row * 5000, np.uint8), 5000).size
 
 
 def test_notices_between_rows_do_not_part_them() -> None:
