@@ -157,10 +157,14 @@ class SQLServerStream(SQLStream):
         return result
 
     def _cancel(self) -> None:
-        """Ask the server to stop; the one call of the driver that may come from another thread."""
-        with suppress(mssql_python.Error, RuntimeError, AttributeError):
-            statement: Any = self._cursor.hstmt
-            statement._cancel()  # noqa: SLF001 - as its own readers of Arrow do
+        """Ask the server to stop; the one call of the driver that may come from another thread.
+
+        It has no public name (github.com/microsoft/mssql-python/issues/424), but readers of Arrow end by it.
+        """
+        statement: Any = self._cursor.hstmt
+        if statement is not None:
+            with suppress(mssql_python.Error, RuntimeError):
+                statement._cancel()  # noqa: SLF001 - see above
 
 
 def _is_cut(kind: pa.DataType, scale: int | None) -> bool:

@@ -225,7 +225,7 @@ def test_a_query_is_stopped_from_another_thread(
         read(connector, slow, tmp_path)
     stopper.join()
 
-    wait_until(lambda: not sqlserver_database.server.statements(), "the end of the query")
+    wait_until(lambda: not sqlserver_database.server.statements(), "the end of the query", seconds=10)
 
 
 def test_a_server_that_is_silent_is_left_at_the_deadline() -> None:
