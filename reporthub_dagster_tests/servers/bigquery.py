@@ -6,7 +6,6 @@ it to.
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import secrets
@@ -16,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from subprocess import Popen
@@ -31,6 +31,7 @@ from reporthub_dagster_tests.servers.process import (
     script_python,
     wait_until,
 )
+from reporthub_dagster_tests.servers.stand_in import body_of
 
 PROJECT = "shop"
 _LONG = re.compile(r"GENERATE_ARRAY\(1, (\d{6,})\)")
@@ -40,6 +41,7 @@ _WRITTEN = re.compile(r"^(INSERT INTO|CREATE TABLE) ")
 """The emulator takes the default dataset for tables that are read, and of jobs only."""
 _COLUMNS = [{"name": "n", "type": "INTEGER"}, {"name": "pad", "type": "STRING"}]
 _PAD = "x" * 200
+_JSON = {"Content-Type": "application/json"}
 _POLL_MS = 10_000
 """For which the API holds a request for rows that are not there yet, unless it says `timeoutMs`."""
 
@@ -70,13 +72,9 @@ class BigQueryEmulator(PrivateServer):
 
 def ask(port: int, method: str, path: str, body: Any = None) -> dict[str, Any]:
     """One request; returns the document of the answer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = HTTPConnection("127.0.0.1", port, timeout=30)
     sent = json.dumps(body).encode() if body is not None else None
-    connection.request(method, path, sent, {"Content-Type": "application/json"})
-    response = connection.getresponse()
-    document: dict[str, Any] = json.loads(response.read())
-    connection.close()
-    assert response.status == 200, document
+    document: dict[str, Any] = json.loads(body_of(connection, method, path, sent, _JSON))
     return document
 
 
@@ -254,8 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
 
     def _pass(self, body: bytes) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.emulator.port, timeout=60)
-        connection.request(self.command, self.path, body, {"Content-Type": "application/json"})
+        connection = HTTPConnection("127.0.0.1", self.server.emulator.port, timeout=60)
+        connection.request(self.command, self.path, body, _JSON)
         response = connection.getresponse()
         self._send(response.read(), response.status)
         connection.close()

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import secrets
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -16,34 +16,15 @@ import pytest
 
 from reporthub_dagster_tests.servers.database import Database
 from reporthub_dagster_tests.servers.mariadb import PASSWORD, USER
-from reporthub_dagster_tests.servers.process import free_port, package, wait_until
+from reporthub_dagster_tests.servers.process import free_port, package
+from reporthub_dagster_tests.servers.stand_in import StandIn, body_of
 
 
 @dataclass
-class ClickHouseServer:
+class ClickHouseServer(StandIn):
     """A running engine that a test may kill."""
 
     port: int = field(default_factory=free_port)
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def runs(self) -> bool:
-        """False after `kill`."""
-        return self._process is not None
-
-    def start(self) -> None:
-        """Start it unless it runs; returns when it answers."""
-        if self._process is None:
-            module = "reporthub_dagster_tests.servers.chdb_http"
-            self._process = subprocess.Popen([sys.executable, "-m", module, str(self.port), USER, PASSWORD])
-            wait_until(lambda: self.execute("SELECT 1") == [(1,)], "chdb", seconds=60)
-
-    def kill(self) -> None:
-        """End it as a power cut would, with all it holds."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
     def url(self, database: str) -> str:
         """The URL of a database."""
@@ -53,19 +34,19 @@ class ClickHouseServer:
         """Run statements; returns the rows of the last one."""
         answer = b""
         for statement in statements:
-            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+            connection = HTTPConnection("127.0.0.1", self.port, timeout=20)
             path = "/?" + urlencode({"database": database, "default_format": "JSONCompactEachRow"})
             headers = {"X-ClickHouse-User": USER, "X-ClickHouse-Key": PASSWORD}
-            connection.request("POST", path, statement.encode(), headers)
-            response = connection.getresponse()
-            answer = response.read()
-            connection.close()
-            assert response.status == 200, answer
+            answer = body_of(connection, "POST", path, statement.encode(), headers)
         return [tuple(json.loads(line)) for line in answer.splitlines()]
 
     def statements(self) -> list[str]:
         """What runs at this moment."""
         return [row[0] for row in self.execute("SELECT query FROM system.processes")]
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        module = "reporthub_dagster_tests.servers.chdb_http"
+        return subprocess.Popen([sys.executable, "-m", module, str(self.port), USER, PASSWORD])
 
 
 ClickHouseDatabase = Database[ClickHouseServer]
@@ -76,11 +57,8 @@ ClickHouseDatabase = Database[ClickHouseServer]
 def clickhouse_server() -> Iterator[ClickHouseServer]:
     """The engine, as long as the test session lives."""
     package("chdb")
-    server = ClickHouseServer()
-    try:
+    with ClickHouseServer() as server:
         yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture

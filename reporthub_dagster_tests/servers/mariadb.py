@@ -16,7 +16,7 @@ import pytest
 import trustme
 
 from reporthub_dagster_tests.servers.database import Database
-from reporthub_dagster_tests.servers.process import PrivateServer, binary, log_tail, private, stop, wait_until
+from reporthub_dagster_tests.servers.process import PrivateServer, binary, private, started, stop
 
 USER = "reporthub"
 PASSWORD = "p@ss:w/rd %1"
@@ -53,14 +53,7 @@ class MariaDBServer(PrivateServer):
         """Start it unless it runs; returns when it answers."""
         if self._process is not None and self._process.poll() is None:
             return
-        log = self.home / "mariadb.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(self._command(), stdout=output, stderr=output)
-        try:
-            wait_until(self._answers, "mariadb")
-        except TimeoutError as error:
-            stop(self._process)
-            raise RuntimeError(f"mariadb did not start: {log_tail(log)}") from error
+        self._process = started(self._command(), self.home / "mariadb.log", self._answers, "mariadb")
 
     def stop(self) -> None:
         """End it in order; idempotent."""
@@ -147,9 +140,6 @@ class MariaDBServer(PrivateServer):
         ]
 
     def _answers(self) -> bool:
-        process = self._process
-        if process is None or process.poll() is not None:
-            raise TimeoutError("the server ended")
         pymysql.connect(host=self.host, port=self.port, user="root", connect_timeout=5).close()
         return True
 

@@ -27,10 +27,9 @@ from reporthub_dagster_tests.servers.process import (
     PrivateServer,
     binary,
     free_port,
-    log_tail,
     private,
+    started,
     stop,
-    wait_until,
 )
 
 USER = "reporthub"
@@ -72,18 +71,8 @@ class MongoDBServer(PrivateServer):
 
     def _start(self, *more: str) -> None:
         command = binary(str(Path(sys.executable).with_name("secantusd-py")), "secantusd-py")
-        log = self.home / "secantus.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [command, "--host=127.0.0.1", f"--port={self.port}", f"--storage-path={self.home}", *more],
-                stdout=output,
-                stderr=output,
-            )
-        try:
-            wait_until(self._answers, "secantusdb", seconds=60)
-        except TimeoutError as error:
-            self.stop()
-            raise RuntimeError(f"secantusdb did not start: {log_tail(log)}") from error
+        given = ["--host=127.0.0.1", f"--port={self.port}", f"--storage-path={self.home}", *more]
+        self._process = started([command, *given], self.home / "secantus.log", self._answers, "secantusdb")
 
     def _answers(self) -> bool:
         with socket.create_connection(("127.0.0.1", self.port), timeout=1):

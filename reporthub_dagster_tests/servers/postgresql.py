@@ -19,7 +19,7 @@ import pytest
 
 from reporthub_dagster_tests.servers.database import Database
 from reporthub_dagster_tests.servers.mariadb import PASSWORD, USER, write_certificates
-from reporthub_dagster_tests.servers.process import PrivateServer, binary, log_tail, private, wait_until
+from reporthub_dagster_tests.servers.process import PrivateServer, binary, private, started
 
 
 @dataclass
@@ -55,15 +55,9 @@ class PostgreSQLServer(PrivateServer):
         if self._process is not None and self._process.poll() is None:
             return
         log = self.home / "postgresql.log"
-        with log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command(), stdout=output, stderr=output, cwd=self.home, **_unprivileged()
-            )
-        try:
-            wait_until(self._answers, "postgresql")
-        except TimeoutError as error:
-            self.kill()
-            raise RuntimeError(f"postgresql did not start: {log_tail(log)}") from error
+        self._process = started(
+            self._command(), log, self._answers, "postgresql", cwd=self.home, **_unprivileged()
+        )
 
     def stop(self) -> None:
         """End it in order, closing its connections; idempotent."""
@@ -155,9 +149,6 @@ class PostgreSQLServer(PrivateServer):
         return [_postgres_binary("postgres"), "-D", str(self.home / "data"), *options]
 
     def _answers(self) -> bool:
-        process = self._process
-        if process is None or process.poll() is not None:
-            raise TimeoutError("the server ended")
         self._connect("postgres").close()
         return True
 

@@ -9,12 +9,13 @@ import subprocess
 import tempfile
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+import psutil
 import pytest
 
 
@@ -77,6 +78,43 @@ def wait_until(ready: Callable[[], bool], what: str, seconds: float = 60.0) -> N
             last = error
         time.sleep(0.05)
     raise TimeoutError(f"{what} was not ready after {seconds} s: {last}")
+
+
+def started(
+    command: Sequence[str | Path], log: Path, answers: Callable[[], bool], what: str, **how: Any
+) -> subprocess.Popen[bytes]:
+    """A server's process that answers.
+
+    Args:
+        command: Of the server.
+        log: What it says is added there.
+        answers: Whether it does; an exception counts as not yet.
+        what: Its name.
+        how: Further arguments of Popen.
+
+    Raises:
+        RuntimeError: It ended, or does not answer in a minute; says what its log ends with.
+    """
+    with log.open("ab") as output:
+        process = subprocess.Popen(command, stdout=output, stderr=output, **how)
+    try:
+        wait_until(lambda: process.poll() is not None or answers(), what)
+        reason = f"it ended with {process.poll()}"
+    except TimeoutError:
+        stop(process)
+        reason = "it does not answer"
+    if process.poll() is not None:
+        raise RuntimeError(f"{what} did not start: {reason}: {log_tail(log)}")
+    return process
+
+
+def stop_with_children(process: subprocess.Popen[bytes]) -> None:
+    """End a process that we started, and whatever it has started that goes on without it."""
+    children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
+    stop(process)
+    for child in children:
+        with suppress(psutil.NoSuchProcess):
+            child.kill()
 
 
 def stop(process: subprocess.Popen[bytes], seconds: float = 10.0) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 
-from reporthub_dagster_tests.servers.process import free_port, stop, wait_until
+from reporthub_dagster_tests.servers.process import free_port, started, stop
 
 HOST = "127.0.0.1"
 _RIGHTS = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}'
@@ -97,11 +96,14 @@ def _running(program: str, folder: Path, *options: str) -> Iterator[str]:
     """The endpoint of a server whose last option is its port."""
     port = free_port()
     command = [str(Path(sys.executable).parent / program), *options, str(port)]
-    with (folder.parent / f"{program}.log").open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out)
+    endpoint = f"http://{HOST}:{port}"
+    process = started(
+        command,
+        folder.parent / f"{program}.log",
+        lambda: "Buckets" in _client(endpoint).list_buckets(),
+        program,
+    )
     try:
-        endpoint = f"http://{HOST}:{port}"
-        wait_until(lambda: "Buckets" in _client(endpoint).list_buckets(), program, 60)
         yield endpoint
     finally:
         stop(process)

@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from reporthub_dagster.reporting.host_keys import HostKeys
-from reporthub_dagster_tests.servers.process import binary, free_port, log_tail, stop, wait_until
+from reporthub_dagster_tests.servers.process import binary, free_port, started, stop_with_children
 
 HOST = "127.0.0.1"
 
@@ -78,17 +78,12 @@ def running_sftp_server(folder: Path, client_key: asyncssh.SSHKey, port: int = 0
         "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nPidFile none\n"
         "Subsystem sftp internal-sftp\nMaxStartups 100\n"
     )
-    log = folder / "sshd.log"
-    process = subprocess.Popen([sshd, "-D", "-f", folder / "sshd_config", "-E", log])
+    command = [sshd, "-D", "-e", "-f", str(folder / "sshd_config")]
+    process = started(command, folder / "sshd.log", lambda: _answers(port), "sshd")
     try:
-        wait_until(lambda: _answers(port), f"sshd ({log_tail(log)})")
         yield SftpServer(folder, port, host_key, client_key, process)
     finally:
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        stop(process)
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        stop_with_children(process)
 
 
 def _answers(port: int) -> bool:

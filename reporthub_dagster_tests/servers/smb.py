@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from reporthub_dagster_tests.servers.process import binary, free_port, log_tail, stop, wait_until
+from reporthub_dagster_tests.servers.process import binary, free_port, started, stop_with_children
 
 HOST = "127.0.0.1"
 PASSWORD = "c4nary-passw0rd"
@@ -90,24 +90,18 @@ def _running(root: Path, access: str, password: str) -> Iterator[SmbServer]:
     config.write_text(configuration(root, port, access))
     words = f"{password}\n{password}\n".encode()
     subprocess.run([smbpasswd, "-c", config, "-s", "-a", user], input=words, check=True, capture_output=True)
-    log = root / "out.log"
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [smbd, "-F", "--no-process-group", "-s", config],
-            stdout=out,
-            stderr=out,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # when it ends, it ends its whole process group
-        )
+    process = started(
+        [smbd, "-F", "--no-process-group", "--debug-stdout", "-s", config],
+        root / "out.log",
+        lambda: _answers(port),
+        "smbd",
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # when it ends, it ends its whole process group
+    )
     try:
-        wait_until(lambda: _answers(port), f"smbd ({log_tail(log)} {log_tail(root / 'smbd.log')})")
         yield SmbServer(root / "reports", port, user, process)
     finally:
-        children = psutil.Process(process.pid).children(recursive=True) if process.poll() is None else []
-        stop(process)
-        for child in children:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        stop_with_children(process)
 
 
 def _answers(port: int) -> bool:

@@ -14,7 +14,8 @@ import pytest
 
 from reporthub_dagster_tests.servers.database import Database
 from reporthub_dagster_tests.servers.mariadb import PASSWORD, USER
-from reporthub_dagster_tests.servers.process import free_port, wait_until
+from reporthub_dagster_tests.servers.process import free_port
+from reporthub_dagster_tests.servers.stand_in import StandIn
 from reporthub_dagster_tests.servers.tds_server import READER, ask
 from reporthub_dagster_tests.servers.tds_wire import Login
 
@@ -22,32 +23,11 @@ __all__ = ["READER", "SQLServerDatabase", "SQLServerStandIn"]
 
 
 @dataclass
-class SQLServerStandIn:
+class SQLServerStandIn(StandIn):
     """A running stand-in that a test may kill."""
 
     port: int = field(default_factory=free_port)
     control: int = field(default_factory=free_port)
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def runs(self) -> bool:
-        """False after `kill`."""
-        return self._process is not None
-
-    def start(self) -> None:
-        """Start it unless it runs; returns when it answers."""
-        if self._process is None:
-            module = "reporthub_dagster_tests.servers.tds_server"
-            given = [str(self.port), str(self.control), USER, PASSWORD]
-            self._process = subprocess.Popen([sys.executable, "-m", module, *given])
-            wait_until(lambda: self.statements() == [], "the stand-in")
-
-    def kill(self) -> None:
-        """End it as a power cut would, with all it holds."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
     def url(self, database: str, user: str = USER) -> str:
         """The URL of a database, for a user; the stand-in speaks no TLS."""
@@ -70,6 +50,12 @@ class SQLServerStandIn:
         """What runs at this moment."""
         return list(ask(self.control, "running"))
 
+    def _launch(self) -> subprocess.Popen[bytes]:
+        module = "reporthub_dagster_tests.servers.tds_server"
+        return subprocess.Popen(
+            [sys.executable, "-m", module, str(self.port), str(self.control), USER, PASSWORD]
+        )
+
 
 SQLServerDatabase = Database[SQLServerStandIn]
 """A fresh database of it."""
@@ -78,11 +64,8 @@ SQLServerDatabase = Database[SQLServerStandIn]
 @pytest.fixture(scope="session")
 def sqlserver_stand_in() -> Iterator[SQLServerStandIn]:
     """The stand-in, as long as the test session lives."""
-    server = SQLServerStandIn()
-    try:
+    with SQLServerStandIn() as server:
         yield server
-    finally:
-        server.kill()
 
 
 @pytest.fixture

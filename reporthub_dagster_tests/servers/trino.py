@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import secrets
 import ssl
@@ -11,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from http.client import HTTPSConnection
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,45 +20,21 @@ import trustme
 
 from reporthub_dagster_tests.servers.database import Database
 from reporthub_dagster_tests.servers.mariadb import PASSWORD, USER
-from reporthub_dagster_tests.servers.process import free_port, wait_until
+from reporthub_dagster_tests.servers.process import free_port
+from reporthub_dagster_tests.servers.stand_in import StandIn, body_of
 
 
 @dataclass
-class TrinoServer:
+class TrinoServer(StandIn):
     """A running stand-in that a test may kill."""
 
     home: Path
     port: int = field(default_factory=free_port)
-    _process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
-
-    @property
-    def runs(self) -> bool:
-        """False after `kill`."""
-        return self._process is not None
 
     @property
     def authority(self) -> Path:
         """PEM file of who signed its certificate."""
         return self.home / "ca.pem"
-
-    def start(self) -> None:
-        """Start it unless it runs; returns when it answers."""
-        if self._process is not None:
-            return
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(self.authority)
-        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.home / "own.pem")
-        module = "reporthub_dagster_tests.servers.trino_http"
-        given = [str(self.port), USER, PASSWORD, str(self.home / "own.pem")]
-        self._process = subprocess.Popen([sys.executable, "-m", module, *given])
-        wait_until(lambda: self.execute("SELECT 1") == [(1,)], "the stand-in", seconds=60)
-
-    def kill(self) -> None:
-        """End it as a power cut would, with all it holds."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
 
     def url(self, schema: str, user: str = USER) -> str:
         """The URL of a schema."""
@@ -75,15 +51,18 @@ class TrinoServer:
         """What runs at this moment."""
         return [row["query"] for row in self._ask("GET", "/v1/query")]
 
+    def _launch(self) -> subprocess.Popen[bytes]:
+        authority = trustme.CA()
+        authority.cert_pem.write_to_path(self.authority)
+        authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(self.home / "own.pem")
+        module = "reporthub_dagster_tests.servers.trino_http"
+        given = [str(self.port), USER, PASSWORD, str(self.home / "own.pem")]
+        return subprocess.Popen([sys.executable, "-m", module, *given])
+
     def _ask(self, method: str, path: str, body: str = "") -> list[Any]:
         context = ssl.create_default_context(cafile=self.authority)
-        connection = http.client.HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
-        connection.request(method, path, body.encode())
-        response = connection.getresponse()
-        answer = response.read()
-        connection.close()
-        assert response.status == 200, answer
-        found: list[Any] = json.loads(answer)
+        connection = HTTPSConnection("127.0.0.1", self.port, timeout=20, context=context)
+        found: list[Any] = json.loads(body_of(connection, method, path, body.encode()))
         return found
 
 
@@ -94,12 +73,11 @@ TrinoSchema = Database[TrinoServer]
 @pytest.fixture(scope="session")
 def trino_server() -> Iterator[TrinoServer]:
     """The stand-in, as long as the test session lives."""
-    with tempfile.TemporaryDirectory(prefix="reporthub-trino-") as home:
-        server = TrinoServer(Path(home))
-        try:
-            yield server
-        finally:
-            server.kill()
+    with (
+        tempfile.TemporaryDirectory(prefix="reporthub-trino-") as home,
+        TrinoServer(Path(home)) as server,
+    ):
+        yield server
 
 
 @pytest.fixture
