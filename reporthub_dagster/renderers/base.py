@@ -106,12 +106,15 @@ class Remarks:
 
     def __init__(self) -> None:
         self._counts: Counter[tuple[str, str]] = Counter()
+        self._first_rows: dict[tuple[str, str], int] = {}
         self._of_title: dict[str, None] = {}
 
-    def note(self, column: str, change: str, cells: int = 1) -> None:
-        """Remember that `change` happened to `cells` cells of `column`."""
+    def note(self, column: str, change: str, cells: int = 1, first_row: int = 0) -> None:
+        """Remember that `change` happened to `cells` cells of `column`, first in row `first_row`, from 1."""
         if cells:
             self._counts[column, change] += cells
+        if first_row:
+            self._first_rows.setdefault((column, change), first_row)
 
     def say(self, column: str, remark: str) -> None:
         """Remember a remark about a whole column."""
@@ -126,14 +129,17 @@ class Remarks:
         return (
             *(f"title: {remark}" for remark in self._of_title),
             *(
-                f"column {column!r}: {change}{_counted(cells)}"
+                f"column {column!r}: {change}{_counted(cells, self._first_rows.get((column, change), 0))}"
                 for (column, change), cells in self._counts.items()
             ),
         )
 
 
-def _counted(cells: int) -> str:
-    return f" ({cells:,} {'cell' if cells == 1 else 'cells'})" if cells else ""
+def _counted(cells: int, first_row: int) -> str:
+    if not cells:
+        return ""
+    where = f", {'in' if cells == 1 else 'the first in'} row {first_row:,}" if first_row else ""
+    return f" ({cells:,} {'cell' if cells == 1 else 'cells'}{where})"
 
 
 class Renderer(ABC):

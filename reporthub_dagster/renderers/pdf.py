@@ -1,9 +1,9 @@
 """PDF for reading and printing: title, window, a paged table with its header on every page, page x of y.
 
 Values are written as in csv, without its apostrophes; NULL and the empty string are both blank. The page
-lies on its side when the columns are wide, long text wraps and ends after twelve lines with `…`. Marks that
-only steer direction or joining are left out; characters that the fonts lack (emoji, the scripts of South and
-South-East Asia) are shown as `�`. What was cut or replaced is told by column.
+lies on its side when the columns are wide, long text wraps and ends after twelve lines with `…`, and stands
+at the right of its column where it runs from right to left. Characters that the fonts lack are shown as
+`�`. What was cut or replaced is told by column, with the first row.
 
 A document has at most `MOST_ROWS` rows: pages are kept, packed, until the last one is known.
 """
@@ -34,7 +34,8 @@ from reporthub_dagster.renderers.pdf_layout import (
     choose_layout,
     wrap,
 )
-from reporthub_dagster.renderers.pdf_pages import Line, Pages
+from reporthub_dagster.renderers.pdf_pages import Pages
+from reporthub_dagster.renderers.pdf_shaping import Line
 from reporthub_dagster.renderers.totals import LABEL, Totals
 from reporthub_dagster.reporting.errors import PermanentError
 
@@ -43,6 +44,7 @@ _SAMPLE_ROWS = 300
 _LACKING = "characters that the pdf's fonts lack are shown as �"
 _SHORTENED = f"longer than {CELL_LINES} lines and cut"
 _NOTICE = "Some characters of this report are not in the fonts of this document and are shown as �."
+_BLANK = [Line("", 0.0)]
 _NO_ROWS = "No rows in this window."
 
 
@@ -119,11 +121,11 @@ class _Document:
 
     def _note(self, section: Section, columns: list[_Column]) -> None:
         for column in columns:
-            self.remarks.note(column.name, _LACKING, column.replaced)
-            self.remarks.note(column.name, _SHORTENED, column.shortened)
+            self.remarks.note(column.name, _LACKING, column.replaced, column.first_replaced)
+            self.remarks.note(column.name, _SHORTENED, column.shortened, column.first_shortened)
         self._is_lacking |= any(column.replaced for column in columns)
         for title in {self._request.title, section.name}:
-            if semibold().printable(title)[1]:
+            if semibold().lacks(title):
                 self.remarks.say_of_title(_LACKING)
                 self._is_lacking = True
 
@@ -133,13 +135,14 @@ class _Column:
 
     def __init__(self, field: pa.Field, width: float, layout: Layout, look: Look, null: str) -> None:
         self.name = field.name
-        self.shortened = 0
+        self.shortened = self.first_shortened = self.first_replaced = 0
+        self._row = 0
         self._field = field
         self._look = look
         self._null = null
         self._limit = (width - 2 * GUTTER) / layout.size
         self._face: Typeface = regular()
-        self.replaced = int(self._face.printable(field.name)[1])
+        self.replaced = int(semibold().lacks(field.name))
 
     def texts(self, array: pa.Array) -> list[str]:
         """Cells as text."""
@@ -149,21 +152,24 @@ class _Column:
 
     def lines(self, text: str) -> list[Line]:
         """A cell as lines that fit the column."""
+        self._row += 1
         if not text:
-            return [Line("", 0.0)]
+            return _BLANK
         lines, replaced, shortened = wrap(text, self._limit, self._face)
-        self.replaced += replaced
-        self.shortened += shortened
-        return [Line(line, self._face.width(line)) for line in lines]
+        if replaced:
+            self.replaced += 1
+            self.first_replaced = self.first_replaced or self._row
+        if shortened:
+            self.shortened += 1
+            self.first_shortened = self.first_shortened or self._row
+        return lines
 
     def total(self, text: str | None, position: int) -> list[Line]:
         """The cell below: the sum of the column, or the label of the first one."""
-        face = semibold()
         shown = "" if position else LABEL
         if text is not None:
             shown = display_total(text, self._field, self._look)
-        lines, _, _ = wrap(shown, self._limit, face)
-        return [Line(line, face.width(line)) for line in lines]
+        return wrap(shown, self._limit, semibold())[0]
 
 
 def _samples(section: Section, look: Look) -> list[Sample]:

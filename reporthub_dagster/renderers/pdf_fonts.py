@@ -1,117 +1,145 @@
-"""The embedded fonts of a pdf: which characters they have, how wide they are, what stands for the others.
+"""The type of a pdf: lines of text, and how wide they are.
 
-A typeface is a chain of fonts: Noto Sans, then for what it lacks DejaVu's symbols, Arabic and Hebrew,
-Droid's Chinese and Japanese, Nanum's Korean, each loaded when a character asks for it. Emoji and the scripts
-of South and South-East Asia are in none: each such character is shown as `REPLACEMENT`, and `printable` says
-that it happened.
+A typeface is a chain of fonts: Noto Sans, then for what it lacks DejaVu's symbols, Droid's Chinese and
+Japanese, Nanum's Korean, a Noto font for each script that needs shaping, and Noto's emoji, each loaded
+when a character asks for it. What is in none is shown as `REPLACEMENT`, and `lines` says that it happened.
 """
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
 from itertools import groupby
-from pathlib import Path
 
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFont
+from reporthub_dagster.renderers.pdf_bidi import runs_both_ways
+from reporthub_dagster.renderers.pdf_embedded import EmbeddedFont, embedded, plain_home, script_home
+from reporthub_dagster.renderers.pdf_shaping import REPLACEMENT, ROUNDING, Line, Paragraph
 
-from reporthub_dagster.renderers.pdf_scripts import in_visual_order, shaped
-
-REPLACEMENT = "\ufffd"
-
-_FOLDER = Path(__file__).parent / "fonts"
-_FALLBACKS = ("DejaVuSansCondensed-More", "DroidSansFallback-CJK", "NanumSquareR")
 _SHORT = 64
-_INVISIBLE = ("Cf", "Mn")
-
-
-class _Font:
-    """One font file, known to reportlab under its own name."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        font = TTFont(name, str(_FOLDER / f"{name}.ttf"), shapable=False)
-        pdfmetrics.registerFont(font)
-        face = font.face
-        self.widths: dict[str, float] = {
-            chr(code): face.charWidths.get(code, face.defaultWidth) / 1000
-            for code in face.charToGlyph
-            if not unicodedata.category(chr(code)).startswith("C")
-        }
-
-
-@cache
-def _font(name: str) -> _Font:
-    return _Font(name)
-
-
-@cache
-def _fallback(character: str) -> _Font | None:
-    """The first font after the main one that has a character."""
-    return next((font for font in map(_font, _FALLBACKS) if character in font.widths), None)
 
 
 class Typeface:
     """One weight of the document's type; all measures are for a size of one point."""
 
     def __init__(self, name: str) -> None:
-        self._main = _font(name)
-        self._short_width: Callable[[str], float] = lru_cache(maxsize=16_384)(self._width)
+        self._main = embedded(name)
+        self._widths = {
+            character: width
+            for character, width in self._main.widths.items()
+            if not unicodedata.category(character).startswith("M")
+        }
+        self._short_plain_width: Callable[[str], float] = lru_cache(maxsize=16_384)(self._sum)
+        self._short_lines = lru_cache(maxsize=2048)(self._shaped_lines)
 
     @property
     def name(self) -> str:
         """Name under which reportlab knows the main font."""
         return self._main.name
 
-    def printable(self, text: str) -> tuple[str, bool]:
-        """One line as the fonts can show it, in the order of reading, and whether a character was replaced.
-
-        Arabic letters take the form that their places ask for; tabs become spaces; marks that only steer
-        direction, joining or hyphenation, and vowel points, are left out.
-        """
-        if not text.isascii():
-            text = unicodedata.normalize("NFC", text)
-        if self._main.widths.keys() >= set(text):
-            return text, False
-        text = shaped(text)
-        shown = "".join(map(self._character, text))
-        return shown, shown.count(REPLACEMENT) > text.count(REPLACEMENT)
-
-    def seen(self, lines: list[str]) -> list[str]:
-        """The printable lines of one text as they are drawn, from left to right."""
-        ordered = in_visual_order(lines)
-        # A bracket that is mirrored may be one that no font has.
-        return lines if ordered is lines else ["".join(map(self._character, line)) for line in ordered]
-
     def width(self, text: str) -> float:
-        """Width of a printable line."""
-        return self._short_width(text) if len(text) <= _SHORT else self._width(text)
+        """Width of a text on one line."""
+        return self.line(text).width
 
-    def runs(self, text: str) -> list[tuple[str, str]]:
-        """A printable line as pieces of (font name, text), each in a font that has its characters."""
-        if self._main.widths.keys() >= set(text):
-            return [(self._main.name, text)]
+    def line(self, text: str) -> Line:
+        """A text on one line, however wide it is."""
+        return self.lines(text, float("inf"), 1)[0][0]
+
+    def lacks(self, text: str) -> bool:
+        """Whether a text has a character that no font has."""
+        return self.lines(text, float("inf"), 1)[1]
+
+    def lines(self, text: str, limit: float, most: int) -> tuple[list[Line], bool]:
+        """A paragraph in lines of at most `limit`, broken between words where there are any.
+
+        Tabs become spaces; marks that only steer joining or hyphenation are left out where nothing joins.
+
+        Args:
+            text: Without line breaks.
+            limit: Width of the column.
+            most: A text of more lines ends after the line that follows these.
+
+        Returns:
+            The lines, and whether a character was replaced that no font has.
+        """
+        if self._widths.keys() >= set(text):
+            return self._plain_lines(text, limit, most), False
+        text = unicodedata.normalize("NFC", text.replace("\t", "    "))
+        if runs_both_ways(text) or not all(map(_is_plain, set(text) - self._widths.keys())):
+            shaped = self._short_lines if len(text) <= _SHORT else self._shaped_lines
+            return shaped(text, limit, most)
+        shown = "".join(map(self._character, text))
+        return self._plain_lines(shown, limit, most), shown.count(REPLACEMENT) > text.count(REPLACEMENT)
+
+    def runs(self, text: str) -> list[tuple[EmbeddedFont, str]]:
+        """The text of a line without pieces, in parts each with a font that has its characters."""
+        if self._widths.keys() >= set(text):
+            return [(self._main, text)]
         parts = groupby(text, key=self._home)
-        return [(font.name, "".join(part)) for font, part in parts if font is not None]
+        return [(font, "".join(part)) for font, part in parts if font is not None]
 
-    def _home(self, character: str) -> _Font | None:
-        return self._main if character in self._main.widths else _fallback(character)
+    def _home(self, character: str) -> EmbeddedFont | None:
+        return self._main if character in self._widths else plain_home(character)
 
     def _character(self, character: str) -> str:
         if self._home(character) is not None:
             return character
-        if character == "\t":
-            return "    "
-        return "" if unicodedata.category(character) in _INVISIBLE else REPLACEMENT
+        return "" if unicodedata.category(character) == "Cf" else REPLACEMENT
 
-    def _width(self, text: str) -> float:
-        main = self._main.widths
-        if main.keys() >= set(text):
-            return sum(map(main.__getitem__, text))
+    def _plain_width(self, text: str) -> float:
+        return self._short_plain_width(text) if len(text) <= _SHORT else self._sum(text)
+
+    def _sum(self, text: str) -> float:
+        if self._widths.keys() >= set(text):
+            return sum(map(self._widths.__getitem__, text))
         homes = ((self._home(one), one) for one in text)
         return sum(font.widths[one] for font, one in homes if font is not None)
+
+    def _shaped_lines(self, text: str, limit: float, most: int) -> tuple[list[Line], bool]:
+        paragraph = Paragraph(text, self._main)
+        return paragraph.lines(limit, most), paragraph.replaced
+
+    def _plain_lines(self, text: str, limit: float, most: int) -> list[Line]:
+        width = self._plain_width(text)
+        if width <= limit + ROUNDING:
+            return [Line(text, width)]
+        return [Line(line, self._plain_width(line)) for line in self._broken(text, limit + ROUNDING, most)]
+
+    def _broken(self, paragraph: str, limit: float, most: int) -> list[str]:
+        lines, line = [], ""
+        for word in re.findall(r"\s*\S+|\s+$", paragraph):
+            if self._plain_width(line + word) <= limit:
+                line += word
+                continue
+            if line:
+                lines.append(line)
+            *full, line = self._pieces(word.lstrip() if line or lines else word, limit, most)
+            lines += full
+            if len(lines) > most:
+                break
+        return [*lines, line]
+
+    def _pieces(self, word: str, limit: float, most: int) -> list[str]:
+        """A word in parts of at most `limit`; one character at least."""
+        pieces, piece, width = [], "", 0.0
+        for character in word:
+            advance = self._plain_width(character)
+            if piece and width + advance > limit:
+                pieces.append(piece)
+                piece, width = "", 0.0
+                if len(pieces) > most:
+                    break
+            piece, width = piece + character, width + advance
+        return [*pieces, piece]
+
+
+@cache
+def _is_plain(character: str) -> bool:
+    """Whether what the main font lacks needs no shaping: it is in a plain font, or in none."""
+    if unicodedata.category(character).startswith("M"):
+        return False
+    return plain_home(character) is not None or script_home(character) is None
 
 
 @cache

@@ -1,14 +1,14 @@
-"""How a table fits a page: orientation, type size, column widths, and where the lines of a cell break."""
+"""How a table fits a page: orientation, type size, column widths, the lines of a cell."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from reportlab.lib.pagesizes import A3, A4, LETTER
 
 from reporthub_dagster.renderers.options import Orientation, Paper
 from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
+from reporthub_dagster.renderers.pdf_shaping import Line
 from reporthub_dagster.reporting.errors import PermanentError
 
 MARGIN = 42.0
@@ -77,7 +77,7 @@ def choose_layout(columns: list[Sample], paper: Paper, orientation: Orientation)
     return Layout(page, size, tuple(width + 2 * GUTTER for width in _shared(natural, least, size, room)))
 
 
-def wrap(text: str, limit: float, typeface: Typeface) -> tuple[list[str], bool, bool]:
+def wrap(text: str, limit: float, typeface: Typeface) -> tuple[list[Line], bool, bool]:
     """The lines of a cell.
 
     Args:
@@ -88,19 +88,20 @@ def wrap(text: str, limit: float, typeface: Typeface) -> tuple[list[str], bool, 
     Returns:
         Lines as they are drawn, whether characters had to be replaced, whether text had to be cut.
     """
-    lines: list[str] = []
+    lines: list[Line] = []
     replaced = False
     shortened = len(text) > _CELL_CHARACTERS
     for raw in text[:_CELL_CHARACTERS].replace("\r\n", "\n").replace("\r", "\n").split("\n"):
-        paragraph, lost = typeface.printable(raw)
+        found, lost = typeface.lines(raw, limit, CELL_LINES)
         replaced |= lost
-        lines += _broken(paragraph, limit, typeface)
+        lines += found
         if len(lines) > CELL_LINES:
             shortened = True
             break
     if shortened:
-        lines = [*lines[: CELL_LINES - 1], f"{lines[:CELL_LINES][-1].rstrip()[:-1]}{_ELLIPSIS}"]
-    return typeface.seen(lines), replaced, shortened
+        last = lines[:CELL_LINES][-1]
+        lines = [*lines[: CELL_LINES - 1], typeface.line(f"{last.text.rstrip()[:-1]}{_ELLIPSIS}")]
+    return lines, replaced, shortened
 
 
 def _page(paper: Paper, orientation: Orientation, wanted: float) -> tuple[float, float]:
@@ -120,21 +121,17 @@ def _type_size(comfortable: list[float], least: list[float], room: float) -> flo
 def _natural(column: Sample) -> float:
     """Width of the longest line, as far as a column may grow."""
     lines = (line for text in column.texts for line in text[:200].splitlines())
-    longest = max((_measure(line, regular()) for line in lines), default=0.0)
-    return min(max(longest, _measure(column.header, semibold()), _NARROWEST), _WIDEST)
+    longest = max((regular().width(line) for line in lines), default=0.0)
+    return min(max(longest, semibold().width(column.header), _NARROWEST), _WIDEST)
 
 
 def _least(column: Sample, natural: float) -> float:
     """Width at which no word, or no number, breaks."""
     words = (word for text in column.texts for word in (text[:200].split() if column.wraps else [text]))
-    longest = max((_measure(word, regular()) for word in words), default=0.0)
-    heading = max((_measure(word, semibold()) for word in column.header.split()), default=0.0)
+    longest = max((regular().width(word) for word in words), default=0.0)
+    heading = max((semibold().width(word) for word in column.header.split()), default=0.0)
     most = _WIDEST_WORD if column.wraps else _WIDEST_NUMBER
     return min(max(min(longest, most), min(heading, _WIDEST_WORD), _NARROWEST), natural)
-
-
-def _measure(text: str, typeface: Typeface) -> float:
-    return typeface.width(typeface.printable(text)[0])
 
 
 def _shared(natural: list[float], least: list[float], size: float, room: float) -> list[float]:
@@ -150,36 +147,3 @@ def _shared(natural: list[float], least: list[float], size: float, room: float) 
     widths = [(low + (high - low) * part) * size for low, high in zip(least, natural, strict=True)]
     air = min((room - sum(widths)) / len(widths), _STRETCH)
     return [width + air for width in widths]
-
-
-def _broken(paragraph: str, limit: float, typeface: Typeface) -> list[str]:
-    """A paragraph in lines of at most `limit`, broken between words where there are any."""
-    limit += 1e-6  # a column as wide as its widest cell must not break it by a rounding error
-    if typeface.width(paragraph) <= limit:
-        return [paragraph]
-    lines, line = [], ""
-    for word in re.findall(r"\s*\S+|\s+$", paragraph):
-        if typeface.width(line + word) <= limit:
-            line += word
-            continue
-        if line:
-            lines.append(line)
-        *full, line = _pieces(word.lstrip() if line or lines else word, limit, typeface)
-        lines += full
-        if len(lines) > CELL_LINES:
-            break
-    return [*lines, line]
-
-
-def _pieces(word: str, limit: float, typeface: Typeface) -> list[str]:
-    """A word in parts of at most `limit`; one character at least."""
-    pieces, piece, width = [], "", 0.0
-    for character in word:
-        advance = typeface.width(character)
-        if piece and width + advance > limit:
-            pieces.append(piece)
-            piece, width = "", 0.0
-            if len(pieces) > CELL_LINES:
-                break
-        piece, width = piece + character, width + advance
-    return [*pieces, piece]

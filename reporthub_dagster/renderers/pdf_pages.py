@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
 from datetime import UTC
 from typing import Any, BinaryIO
 
@@ -15,6 +14,8 @@ from reporthub_dagster.renderers.captions import cut_caption, rows_caption, wind
 from reporthub_dagster.renderers.options import RenderOptions
 from reporthub_dagster.renderers.pdf_fonts import Typeface, regular, semibold
 from reporthub_dagster.renderers.pdf_layout import GUTTER, MARGIN, Layout, wrap
+from reporthub_dagster.renderers.pdf_pen import Pen
+from reporthub_dagster.renderers.pdf_shaping import Line
 
 _INK, _MUTED, _WARNING = (0.11, 0.13, 0.17), (0.42, 0.45, 0.50), (0.69, 0.28, 0.04)
 _RULE, _HAIRLINE = (0.25, 0.28, 0.33), (0.87, 0.88, 0.90)
@@ -25,16 +26,13 @@ _FOOTER_BASELINE = 26.0
 _TOTAL = "total-pages"
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One printable line of a cell."""
-
-    text: str
-    width: float
-
-
 class _Paper(Canvas):  # type: ignore[misc]
     """A canvas that packs each page as soon as it is drawn: twenty thousand rows would be 100 MB unpacked."""
+
+    @property
+    def document(self) -> Any:
+        """What is being made; fonts keep apart what they show in each."""
+        return self._doc
 
     def showPage(self) -> None:  # noqa: N802 - reportlab's name
         super().showPage()
@@ -58,6 +56,7 @@ class Pages:
         self._options = options
         self._number = 0
         self._canvas = _canvas(file, request)
+        self._pen = Pen(self._canvas.document)
 
     def begin(self, section: Section, layout: Layout, right: list[bool]) -> None:
         """Begin a table on a new page.
@@ -96,7 +95,7 @@ class Pages:
             self._close_page()
             self._open_page()
         self._y -= height
-        self._write(self._edges[0] + GUTTER, self._y, remark, regular(), _CAPTION, _MUTED)
+        self._write(self._edges[0] + GUTTER, self._y, regular().line(remark), regular(), _CAPTION, _MUTED)
 
     def finish(self) -> None:
         """Complete the last page and write the document."""
@@ -113,8 +112,7 @@ class Pages:
         size, face = self._layout.size, semibold()
         cells = []
         for name, width in zip(names, self._layout.widths, strict=True):
-            lines, _, _ = wrap(name, (width - 2 * GUTTER) / size, face)
-            cells.append([Line(line, face.width(line)) for line in lines])
+            cells.append(wrap(name, (width - 2 * GUTTER) / size, face)[0])
         return cells
 
     def _open_page(self) -> None:
@@ -123,10 +121,7 @@ class Pages:
         self._canvas.setPageSize(self._layout.page)
         self._y = self._layout.page[1] - MARGIN
         self._hairlines: list[tuple[float, float, float, float]] = []
-        self._text = self._canvas.beginText()
-        # What the pen holds: cells share it, and saying it again for each is half of the work.
-        self._colour: tuple[float, ...] = ()
-        self._font = ("", 0.0)
+        self._pen.begin()
 
     def _title_block(self, section: Section) -> None:
         room = self._layout.page[0] - 2 * MARGIN
@@ -143,7 +138,7 @@ class Pages:
             captions.append((cut_caption(rows), _WARNING))
         for text, colour in captions:
             self._y -= _CAPTION * 1.5
-            self._write(MARGIN, self._y, text, regular(), _CAPTION, colour)
+            self._write(MARGIN, self._y, regular().line(text), regular(), _CAPTION, colour)
         self._y -= _CAPTION * 2
 
     def _table_header(self) -> None:
@@ -168,24 +163,21 @@ class Pages:
             y = self._y - above - _ROW_PADDING - size
             for line in lines:
                 x = self._edges[index] + GUTTER
-                if self._right[index]:
+                if self._right[index] or line.from_right:
                     x = self._edges[index + 1] - GUTTER - line.width * size
-                self._write(x, y, line.text, face, size, colour)
+                self._write(x, y, line, face, size, colour)
                 y -= leading
 
     def _write(
-        self, x: float, y: float, text: str, face: Typeface, size: float, colour: tuple[float, ...]
+        self, x: float, y: float, line: Line, face: Typeface, size: float, colour: tuple[float, ...]
     ) -> None:
-        pen = self._text
-        if colour != self._colour:
-            pen.setFillColorRGB(*colour)
-            self._colour = colour
-        pen.setTextOrigin(x, y)
-        for font, run in face.runs(text):
-            if (font, size) != self._font:
-                pen.setFont(font, size)
-                self._font = font, size
-            pen.textOut(run)
+        pen = self._pen
+        pen.ink(colour)
+        if not line.pieces:
+            pen.write(x, y, face.runs(line.text), size)
+        for piece in line.pieces:
+            pen.write_piece(x, y, piece, size)
+            x += piece.width * size
 
     def _close_page(self) -> None:
         self._footer()
@@ -193,22 +185,22 @@ class Pages:
         canvas.setStrokeColorRGB(*_HAIRLINE)
         canvas.setLineWidth(0.4)
         canvas.lines(self._hairlines)
-        canvas.drawText(self._text)
+        canvas.addLiteral(self._pen.code())
         canvas.showPage()
 
     def _footer(self) -> None:
-        page, face = f"Page {self._number} of ", regular()
+        page, face = regular().line(f"Page {self._number} of "), regular()
         self._write(MARGIN, _FOOTER_BASELINE, page, face, _FOOTER, _MUTED)
         # How many there are is known at the end: a form that is filled in then.
         self._canvas.saveState()
-        self._canvas.translate(MARGIN + face.width(page) * _FOOTER, _FOOTER_BASELINE)
+        self._canvas.translate(MARGIN + page.width * _FOOTER, _FOOTER_BASELINE)
         self._canvas.doForm(_TOTAL)
         self._canvas.restoreState()
         title = [self._request.title] if self._options.title is not False else []
         window = [window_caption(self._request.window)] if self._options.window is not False else []
         about = "  ·  ".join(title + window)
         lines, _, _ = wrap(about, (self._layout.page[0] - 2 * MARGIN - 120) / _FOOTER, face)
-        x = self._layout.page[0] - MARGIN - face.width(lines[0]) * _FOOTER
+        x = self._layout.page[0] - MARGIN - lines[0].width * _FOOTER
         self._write(x, _FOOTER_BASELINE, lines[0], face, _FOOTER, _MUTED)
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +16,10 @@ from pypdf import PdfReader
 
 from reporthub_dagster.renderers import pdf
 from reporthub_dagster.renderers.pdf import PdfRenderer
+from reporthub_dagster.renderers.pdf_embedded import embedded
 from reporthub_dagster.renderers.pdf_fonts import regular, semibold
 from reporthub_dagster.renderers.pdf_layout import CELL_LINES, MARGIN, Sample, choose_layout, wrap
+from reporthub_dagster.renderers.pdf_shaping import Paragraph, Piece
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import RenderedFile
 from reporthub_dagster_tests.renderers.readers import pdf_lines
@@ -83,18 +83,20 @@ def test_the_fonts_are_embedded(tmp_path: Path) -> None:
 
 
 def test_characters_without_a_glyph_are_seen_and_told(tmp_path: Path) -> None:
-    file = render(tmp_path, TEXT, ["ไทย", "ok", "😀", "a\u200fb"])
+    file = render(tmp_path, TEXT, ["ok", "𐎀𐎁", "a\u200fb", "ᠮ"])
 
-    assert "���" in pdf_lines(file.path)[0]
-    assert file.warnings == ("column 'value': characters that the pdf's fonts lack are shown as � (2 cells)",)
+    assert "��" in pdf_lines(file.path)[0]
+    assert file.warnings == (
+        "column 'value': characters that the pdf's fonts lack are shown as � (2 cells, the first in row 2)",
+    )
 
 
 def test_a_header_and_a_title_without_glyphs_are_told(tmp_path: Path) -> None:
-    file = render(tmp_path, pa.field("😀", pa.int8()), [1], title="ไทย")
+    file = render(tmp_path, pa.field("𐎀", pa.int8()), [1], title="ᠮ")
 
     assert file.warnings == (
         "title: characters that the pdf's fonts lack are shown as �",
-        "column '😀': characters that the pdf's fonts lack are shown as � (1 cell)",
+        "column '𐎀': characters that the pdf's fonts lack are shown as � (1 cell)",
     )
 
 
@@ -109,32 +111,87 @@ def test_east_asian_text_is_legible(tmp_path: Path, text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "drawn"),
     [
-        ("שלום (abc)", ["(abc) םולש"]),
-        ("abc שלום 12", ["abc 12 םולש"]),
-        ("سلام", ["ﻡﻼﺳ"]),
-        ("الله", ["ﻪﻠﻟﺍ"]),
-        ("שלום\nabc", ["םולש", "abc"]),
+        ("שלום (abc)", "(abc) םולש"),
+        ("abc (שלום) 12", "abc (םולש) 12"),
+        ("דוח [abc]", "[abc] חוד"),
+        ("abc שלום 12", "abc 12 םולש"),
+        ("a\u2067(b)\u2069c", "a(b)c"),
+        ("דוח 1,200.50 %", "% 1,200.50 חוד"),
     ],
 )
-def test_right_to_left_text_is_drawn_as_it_is_seen(text: str, drawn: list[str]) -> None:
-    assert wrap(text, 40, regular()) == (drawn, False, False)
+def test_right_to_left_text_is_drawn_as_it_is_seen(text: str, drawn: str) -> None:
+    ((line,), is_replaced, is_cut) = wrap(text, 40, regular())
+
+    assert "".join(map(glyph_characters, line.pieces)) == drawn
+    assert line.from_right == (text[0] == drawn[-1])
+    assert not is_replaced | is_cut
 
 
-def test_what_joins_and_orders_letters_is_loaded_when_it_is_needed() -> None:
-    code = (
-        "import sys; from reporthub_dagster.renderers.pdf_fonts import regular; face = regular(); "
-        "face.seen([face.printable('Zürich →')[0]]); print(sys.modules.keys() & {'bidi', 'arabic_reshaper'})"
-    )
+def glyph_characters(piece: Piece) -> str:
+    """The characters that its glyphs look like."""
+    shown = ((chunk.font.face, one) for chunk in piece.chunks for _, text in chunk.parts for one in text)
+    return "".join(chr(min(face.glyphToChar[face.charToGlyph[ord(one)]])) for face, one in shown)
 
-    told = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
 
-    assert told.stdout == "set()\n"
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("العربية (٢٠٢٤)", "اَلْعَرَبِيَّةُ", "پاکستان", "עברית", "בְּרֵאשִׁית", "ދިވެހި"),
+        *("हिन्दी क्षत्रिय", "বাংলা ভাষা।", "ਪੰਜਾਬੀ ਸ੍ਰੀ", "ગુજરાતી ક્ષેત્ર", "ଓଡ଼ିଆ କ୍ଷେତ୍ର", "தமிழ் கொடி"),
+        *("తెలుగు శ్రీ", "ಕನ್ನಡ ಕ್ಷೇತ್ರ", "മലയാളം ക്ഷേത്രം", "සිංහල ශ්‍රී", "ภาษาไทย น้ำใจ", "ພາສາລາວ", "ភាសាខ្មែរ"),
+        *("မြန်မာဘာသာ", "አማርኛ", "བོད་སྐད་", "x̂ + q̃", "😀👍🏽", "👨‍👩‍👧‍👦 🇩🇪", "❤️ 1️⃣"),
+    ],
+)
+def test_text_that_needs_shaping_has_its_glyphs_and_reads_as_it_is(text: str, tmp_path: Path) -> None:
+    file = render(tmp_path, TEXT, [text])
+
+    assert file.warnings == ()
+    (line,) = wrap(text, 40, regular())[0]
+    told = read_spans(file.path) + "".join(pdf_lines(file.path)[0])
+    shown = [one for one in normalized(text) if unicodedata.category(one) not in ("Cf", "Mn", "Zs")]
+    assert sorted(set(shown) - set(normalized(told))) == []
+    assert 0 < line.width < 2 * len(text)
+
+
+def normalized(text: str) -> str:
+    return unicodedata.normalize("NFKC", text)
+
+
+def read_spans(path: Path) -> str:
+    """What the marked spans of the first page say that they read."""
+    page: Any = PdfReader(path).pages[0]
+    found = re.findall(rb"ActualText <FEFF([0-9a-f]*)>", page["/Contents"].get_object().get_data())
+    return "".join(bytes.fromhex(text.decode()).decode("utf-16-be") for text in found)
+
+
+def test_letters_join_and_stack() -> None:
+    def glyphs(text: str) -> str:
+        (line,) = wrap(text, 40, regular())[0]
+        return "".join(text for piece in line.pieces for chunk in piece.chunks for _, text in chunk.parts)
+
+    assert len(glyphs("क्ष")) == 1
+    assert len(glyphs("🇩🇪")) == 1
+    assert glyphs("سلام")[-1] != glyphs("س")
+    assert glyphs("कि")[0] != glyphs("क")[0], "the vowel stands before its consonant"
+
+
+def test_a_joined_word_breaks_where_a_reader_can_follow() -> None:
+    lines, _, _ = wrap("กำลัง" * 8, 6, regular())
+
+    assert len(lines) > 1
+    assert "".join(line.text for line in lines) == normalized_c("กำลัง" * 8)
+    assert all(unicodedata.category(line.text[0]) == "Lo" for line in lines)
+    assert all(line.width <= 6.00001 for line in lines)
+
+
+def normalized_c(text: str) -> str:
+    return unicodedata.normalize("NFC", text)
 
 
 def test_a_long_cell_is_cut_and_told(tmp_path: Path) -> None:
     file = render(tmp_path, TEXT, ["word " * 5000, "\n".join("abc" for _ in range(CELL_LINES))])
 
-    assert file.warnings == (f"column 'value': longer than {CELL_LINES} lines and cut (1 cell)",)
+    assert file.warnings == (f"column 'value': longer than {CELL_LINES} lines and cut (1 cell, in row 1)",)
     assert any(line.endswith("…") for page in pdf_lines(file.path) for line in page)
 
 
@@ -192,26 +249,30 @@ def test_more_columns_than_a_page_holds_are_refused() -> None:
         choose_layout([sample(["x"])] * 28, "A4", "auto")
 
 
-@given(text=st.text(), limit=st.floats(0.5, 40))
+@given(text=st.text() | st.text("אבש (12)[]تقر กำิ कषि्\u200d😀👍🏽a \u0301"), limit=st.floats(0.5, 40))
 def test_lines_fit_and_lose_nothing_but_spaces(text: str, limit: float) -> None:
-    shown, _, cut = wrap(text, limit, regular())
+    shown, replaced, cut = wrap(text, limit, regular())
 
     assert len(shown) <= CELL_LINES
-    assert all(regular().width(line) <= limit + 1e-5 or len(line) == 1 for line in shown if not cut)
-    if not cut:
-        printable = "".join(regular().printable(part)[0] for part in re.split("[\r\n]", text))
-        assert letters("".join(shown)) == letters(printable)
+    if cut:
+        return
+    assert all(line.width <= limit + 1e-5 or is_one_cluster(line.text, limit) for line in shown)
+    if not replaced:
+        assert letters("".join(line.text for line in shown)) == letters(normalized_c(text))
+
+
+def is_one_cluster(text: str, limit: float) -> bool:
+    """What cannot be broken."""
+    return len(text) == 1 or len(Paragraph(text, embedded(regular().name)).lines(limit, 1)) == 1
 
 
 def letters(text: str) -> str:
-    """Without spaces; where lines run from right to left, in any order and without what is mirrored."""
-    if not re.search("[\u0590-\u08ff\ufb1d-\ufefc]", text):
-        return "".join(text.split())
-    return "".join(sorted(one for one in text if not unicodedata.mirrored(one) and not one.isspace()))
+    """Without spaces and what only steers."""
+    return "".join(one for one in text if unicodedata.category(one) not in ("Cf", "Cc", "Zs", "Zl", "Zp"))
 
 
 def test_every_character_of_a_run_is_in_its_font() -> None:
     runs = semibold().runs("a → b ≥ c")
 
     assert [text for _, text in runs] == ["a ", "→", " b ", "≥", " c"]
-    assert [font for font, _ in runs[::2]] == ["NotoSans-SemiCondensedSemiBold"] * 3
+    assert [font.name for font, _ in runs[::2]] == ["NotoSans-SemiCondensedSemiBold"] * 3
