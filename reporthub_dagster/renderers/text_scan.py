@@ -26,11 +26,11 @@ def empty_or_holding(texts: pa.Array, characters: str) -> pa.Array | None:
     """
     block, bounds = _block(texts)
     found: _Mask = bounds[1:] == bounds[:-1]
-    marks = [mark for character in characters if (mark := block == ord(character)).any()]
-    if marks:
+    here = _present(block, characters)
+    if here:
         # Texts without a byte have no place of their own among the bytes.
         filled = np.flatnonzero(~found)
-        marked = functools.reduce(np.bitwise_or, marks).view(np.uint8)
+        marked = functools.reduce(np.bitwise_or, [block == mark for mark in here]).view(np.uint8)
         found[filled] = np.bitwise_or.reduceat(marked, bounds[filled])
     if texts.null_count:
         found &= texts.is_valid().to_numpy(zero_copy_only=False)
@@ -42,18 +42,23 @@ def beginning(texts: pa.Array, characters: str) -> pa.Array | None:
     data, bounds = _parts(texts)
     if not data.size:
         return None
-    found: _Mask = _table(characters)[data.take(bounds[:-1], mode="clip")] & (bounds[1:] > bounds[:-1])
+    first = data.take(bounds[:-1], mode="clip")
+    here = _present(first, characters)
+    if not here:
+        return None
+    found = functools.reduce(np.bitwise_or, [first == mark for mark in here]) & (bounds[1:] > bounds[:-1])
     return _booleans(found) if found.any() else None
 
 
 def holds(texts: pa.Array, character: str) -> bool:
     """True when one of the texts may hold this ASCII character; false when none does."""
-    return bool((_block(texts)[0] == ord(character)).any())
+    return bool(_present(_block(texts)[0], character))
 
 
 def holds_controls(texts: pa.Array) -> bool:
     """True when one of the texts may hold a character below a space; false when none does."""
-    return bool((_block(texts)[0] < ord(" ")).any())
+    block, _ = _block(texts)
+    return bool(block.size and block.min() < ord(" "))
 
 
 def replaced(texts: pa.Array, old: str, new: str) -> pa.Array:
@@ -78,13 +83,12 @@ def _parts(texts: pa.Array) -> tuple[_Bytes, _Places]:
     return np.frombuffer(data, np.uint8) if data is not None and data.size else np.empty(0, np.uint8), bounds
 
 
+def _present(block: _Bytes, characters: str) -> list[int]:
+    """Those of these ASCII characters that are among the bytes: C looks for one byte faster than numpy."""
+    whole = block.tobytes()
+    return [mark for mark in characters.encode() if mark in whole]
+
+
 def _booleans(mask: _Mask) -> pa.Array:
     bits = pa.py_buffer(np.packbits(mask, bitorder="little"))
     return pa.Array.from_buffers(pa.bool_(), len(mask), [None, bits])
-
-
-@functools.cache
-def _table(characters: str) -> _Mask:
-    table = np.zeros(256, np.bool_)
-    table[[ord(character) for character in characters]] = True
-    return table
