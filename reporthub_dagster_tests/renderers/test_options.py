@@ -208,3 +208,8 @@ def test_the_documentation_has_every_option_and_who_honours_it() -> None:
         name: [kind for kind in RENDERERS.kinds() if name in RENDERERS.get(kind).honours]
         for name in RenderOptions.model_fields
     }
+
+
+def test_no_options_are_what_the_checked_defaults_are() -> None:
+    assert read_options({}) == RenderOptions.model_validate({})
+    assert read_options({}).model_fields_set == set()
