@@ -164,14 +164,17 @@ class _Reader:
 
     def _candidates(self, names: Sequence[str]) -> dict[str, list[str]]:
         """What each column may be, by the first rows; text at the latest."""
-        checks = [(name, kind) for name in names for kind in _FOUND]
-        holds = [f"bool_and({_check(_FOUND[kind], name)})" for name, kind in checks]
-        row = self._row(holds, f"(SELECT * FROM {self._texts} LIMIT {_SAMPLE_ROWS})")
-        found: dict[str, list[str]] = {name: [] for name in names}
-        for (name, kind), held in zip(checks, row, strict=True):
-            if held is not False:
-                found[name].append(kind)
-        return {name: [*kinds, "VARCHAR"] for name, kinds in found.items()}
+        if not names:
+            return {}
+        # The cells below each other: to plan each check for each column takes longer than to run it.
+        rows = f"SELECT {', '.join(map(quoted, names))} FROM {self._texts} LIMIT {_SAMPLE_ROWS}"
+        holds = [f"bool_and(coalesce({check.replace('@', 'v')}, false))" for check in _FOUND.values()]
+        asked = f"SELECT k, {', '.join(holds)} FROM (UNPIVOT ({rows}) ON * INTO NAME k VALUE v) GROUP BY k"
+        found = {
+            name: [kind for kind, held in zip(_FOUND, row, strict=True) if held]
+            for name, *row in self._connection.sql(asked).fetchall()
+        }
+        return {name: [*found.get(name, _FOUND), "VARCHAR"] for name in names}
 
     def _verified(self, wanted: Mapping[str, str]) -> dict[str, str]:
         """Those of the wanted types that hold in all rows."""

@@ -144,6 +144,22 @@ def test_the_first_and_the_last_day_are_days(root: Path, cell: str, kind: str, v
     assert (types(result), rows) == ({"a": kind}, [{"a": value}])
 
 
+def test_columns_may_be_called_anything_and_hold_nothing(root: Path) -> None:
+    cells = "1,2.5,true,2025-01-31,,x\n2,2.25,false,2025-02-01,,y\n"
+    (root / "x.csv").write_text(f'k,v,"a ""b""",*,empty,\n{cells}')
+
+    result, _ = read(root, "x.csv")
+
+    assert types(result) == {
+        "k": "int64",
+        "v": "decimal128(3, 2)",
+        'a "b"': "bool",
+        "*": "date32[day]",
+        "empty": "string",
+        "column_6": "string",
+    }
+
+
 def test_types_that_a_person_declares_hold_for_every_value(root: Path) -> None:
     (root / "x.csv").write_text('a;b;c;d;e\n007;1,5;31.5;2025-01-31T08:00:00+07:00;{"x": 1.10}\n')
     declared = {"a": "integer", "c": "decimal(12, 3)", "d": "timestamp with time zone", "e": "json"}
