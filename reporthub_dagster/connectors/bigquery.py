@@ -27,7 +27,7 @@ from reporthub_dagster.connectors.bigquery_errors import FAILURES, explain
 from reporthub_dagster.connectors.bigquery_stream import BigQueryStream
 from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.query_clock import QueryClock
-from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions
+from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector
 from reporthub_dagster.network.http_client import tls_context
 from reporthub_dagster.network.requests_session import GuardedAdapter, guard
 from reporthub_dagster.reporting.bound_query import BoundQuery
@@ -37,7 +37,7 @@ _SCOPE = "https://www.googleapis.com/auth/bigquery"
 _HOST = "bigquery.googleapis.com"
 
 
-class BigQueryOptions(SQLOptions):
+class BigQueryOptions(QueryTimedOptions):
     """Options of a BigQuery source.
 
     Attributes:
@@ -51,12 +51,8 @@ class BigQueryOptions(SQLOptions):
         storage_api: False to read rows page by page.
         endpoint: URL of another API than Google's; without credentials, nobody signs in there.
         storage_endpoint: The same for the Storage API, which another `endpoint` is not read by otherwise.
-        read_timeout: With `write_timeout` and `charset`: accepted, without effect; the query's limit holds.
     """
 
-    read_timeout: Any = None
-    write_timeout: Any = None
-    charset: Any = None
     credentials: SecretStr | dict[str, Any] | None = None
     credentials_path: str | None = None
     credentials_base64: SecretStr | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ssl
 from contextlib import closing
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -12,7 +12,7 @@ from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.clickhouse_errors import explain
 from reporthub_dagster.connectors.clickhouse_http import Server
 from reporthub_dagster.connectors.clickhouse_stream import FAILURES, ClickHouseStream
-from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions, writing_grants
+from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector, writing_grants
 from reporthub_dagster.reporting.errors import ReportHubError
 
 _GRACE_SECONDS = 5.0
@@ -20,18 +20,14 @@ _GRACE_SECONDS = 5.0
 _PLAIN_PORT, _TLS_PORT = 8123, 8443
 
 
-class ClickHouseOptions(SQLOptions):
+class ClickHouseOptions(QueryTimedOptions):
     """Options of a ClickHouse source.
 
     Attributes:
         secure: True for HTTPS; the port is then 8443 unless the URL names one.
         time_zone: Of the session; the server's own when not given.
-        read_timeout: With `write_timeout` and `charset`: accepted, without effect; the query's limit holds.
     """
 
-    read_timeout: Any = None
-    write_timeout: Any = None
-    charset: Any = None
     secure: bool = False
     time_zone: str | None = None
     ssl_ca: str | None = None

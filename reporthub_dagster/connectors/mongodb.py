@@ -24,7 +24,7 @@ from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.mongodb_stream import MongoDBStream
 from reporthub_dagster.connectors.source_settings import SourceSettings
 from reporthub_dagster.connectors.source_url import require_scheme
-from reporthub_dagster.connectors.sql import DriverConnector, SQLOptions
+from reporthub_dagster.connectors.sql import DriverConnector, QueryTimedOptions
 from reporthub_dagster.reporting.document_query import DOCUMENTS
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
 from reporthub_dagster.reporting.records import DataSource
@@ -41,16 +41,8 @@ _GRACE_SECONDS = 5.0
 """How much longer than the server's limit our side waits for its word."""
 
 
-class MongoDBOptions(SQLOptions):
-    """Options of a MongoDB source; every option of PyMongo's client is one too.
-
-    Attributes:
-        read_timeout: With `write_timeout` and `charset`: accepted, without effect; the query's limit holds.
-    """
-
-    read_timeout: Any = None
-    write_timeout: Any = None
-    charset: Any = None
+class MongoDBOptions(QueryTimedOptions):
+    """Options of a MongoDB source; every option of PyMongo's client is one too."""
 
 
 class MongoDBConnector(DriverConnector[MongoDBOptions]):

@@ -15,7 +15,7 @@ from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.snowflake_errors import explain
 from reporthub_dagster.connectors.snowflake_stream import FAILURES, SnowflakeStream
-from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions
+from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector
 from reporthub_dagster.reporting.errors import ReportHubError
 from reporthub_dagster.reporting.redaction import revealed
 
@@ -24,7 +24,7 @@ _WRITING = frozenset({"INSERT", "UPDATE", "DELETE", "TRUNCATE", "OWNERSHIP", "AL
 _GRACE_SECONDS = 5
 
 
-class SnowflakeOptions(SQLOptions):
+class SnowflakeOptions(QueryTimedOptions):
     """Options of a Snowflake source.
 
     Attributes:
@@ -36,12 +36,8 @@ class SnowflakeOptions(SQLOptions):
         role: That they run as.
         time_zone: Of the session; UTC unless said.
         host: Of another machine than the account's own, with `port` and `protocol`: a private link.
-        read_timeout: With `write_timeout` and `charset`: accepted, without effect; the query's limit holds.
     """
 
-    read_timeout: Any = None
-    write_timeout: Any = None
-    charset: Any = None
     password: SecretStr | None = None
     private_key: SecretStr | None = None
     private_key_passphrase: SecretStr | None = None

@@ -50,6 +50,18 @@ class SQLOptions(BaseModel):
         return []
 
 
+class QueryTimedOptions(SQLOptions):
+    """Options of a kind that waits for as long as its query may run, and has texts in one encoding.
+
+    Attributes:
+        read_timeout: With `write_timeout` and `charset`: accepted, without effect.
+    """
+
+    read_timeout: Any = None
+    write_timeout: Any = None
+    charset: Any = None
+
+
 OptionsT = TypeVar("OptionsT", bound=SQLOptions)
 
 

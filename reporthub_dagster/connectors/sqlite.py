@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from reporthub_dagster.connectors.base import QueryLimits, refused, timed_out
-from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions, writable_file
+from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector, writable_file
 from reporthub_dagster.connectors.sqlite_stream import SQLiteStream
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
 
@@ -24,12 +24,9 @@ _TRY_AGAIN = (
 )
 
 
-class SQLiteOptions(SQLOptions):
+class SQLiteOptions(QueryTimedOptions):
     """Options of a SQLite file; those of SQLite's URI, and `connect_timeout` for waiting on a lock."""
 
-    read_timeout: Any = None
-    write_timeout: Any = None
-    charset: Any = None
     timeout: float | None = None
     mode: Any = None
     uri: Any = None

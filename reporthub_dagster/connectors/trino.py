@@ -16,7 +16,7 @@ from trino.exceptions import TrinoQueryError
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.query_clock import QueryClock
-from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions
+from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector
 from reporthub_dagster.connectors.trino_errors import NO_RIGHT, explain
 from reporthub_dagster.connectors.trino_stream import FAILURES, NO_TRANSACTION, TrinoStream, literal
 from reporthub_dagster.network.requests_session import GuardedAdapter, guard
@@ -26,7 +26,7 @@ from reporthub_dagster.reporting.redaction import revealed
 _PLAIN_PORT, _TLS_PORT = 8080, 443
 
 
-class TrinoOptions(SQLOptions):
+class TrinoOptions(QueryTimedOptions):
     """Options of a Trino source.
 
     Attributes:
@@ -37,12 +37,8 @@ class TrinoOptions(SQLOptions):
         role: To take in the system, or catalog → role.
         session: Session properties, for example {"query_max_memory": "1GB"}.
         transaction: False where a gateway spreads a client's statements over several clusters.
-        read_timeout: With `write_timeout` and `charset`: accepted, without effect; the query's limit holds.
     """
 
-    read_timeout: Any = None
-    write_timeout: Any = None
-    charset: Any = None
     password: SecretStr | None = None
     token: SecretStr | None = None
     secure: bool | None = None
