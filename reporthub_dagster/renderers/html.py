@@ -14,10 +14,11 @@ from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.types as pt
 
 from reporthub_dagster.renderers.base import Remarks, Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.captions import cut_caption, rows_caption, shown_of, window_caption
-from reporthub_dagster.renderers.cells import is_numeric, joined, literal, text_bytes
+from reporthub_dagster.renderers.cells import is_numeric, is_text, joined, literal, text_bytes
 from reporthub_dagster.renderers.formatting import (
     Look,
     display_texts,
@@ -44,6 +45,9 @@ MOST_ROWS = 10_000
 _NO_ROWS = "No rows in this window."
 _CONTROL = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\x{fffe}|\x{ffff}"
 _REPLACED = "control characters are shown as �"
+_SAMPLE_ROWS = 300
+_CHARACTER, _READABLE = 0.5, 14.0
+"""In ems: about the width of a character; how narrow a column of long text may get."""
 _LEFT = ' align="left"'
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "\r": "&#13;"}
 
@@ -159,8 +163,8 @@ class Page:
         )
         if self._options.header:
             cells = "".join(
-                f'<th scope="col"{_side(field) or _LEFT} style="{HEADER}">{_escaped(field.name)}</th>'
-                for field in section.fields
+                f'<th scope="col"{_side(field) or _LEFT} style="{HEADER}{least}">{_escaped(field.name)}</th>'
+                for field, least in zip(section.fields, _least_widths(section), strict=True)
             )
             parts.append(f"<thead>\n<tr>{cells}</tr>\n</thead>\n")
         return "".join([*parts, '<tbody valign="top">\n'])
@@ -201,7 +205,10 @@ class _Rows:
         parts: list[pa.Array | pa.Scalar] = []
         between = "<tr>"
         for array, field in zip(batch.columns, self._fields, strict=True):
-            parts += [literal(f'{between}<td{_side(field)} style="{CELL}">'), self._texts(array, field)]
+            parts += [
+                literal(f'{between}<td{_side(field)}{_whole(field)} style="{CELL}">'),
+                self._texts(array, field),
+            ]
             between = "</td>"
         return joined(*parts, literal("</td></tr>\n"))
 
@@ -218,6 +225,26 @@ class _Rows:
 
 def _side(field: pa.Field) -> str:
     return ' align="right"' if is_numeric(field) else ""
+
+
+def _whole(field: pa.Field) -> str:
+    """A date or an instant stays on one line; numbers do by their side."""
+    return " nowrap" if pt.is_temporal(field.type) and not is_numeric(field) else ""
+
+
+def _least_widths(section: Section) -> list[str]:
+    """As much of the text of each column as a narrow screen should show on one line; the rest wraps."""
+    first = next(iter(section.slices(rows=_SAMPLE_ROWS)), None)
+    if first is None:
+        return [""] * len(section.columns)
+    return [
+        f";min-width:{min(_longest(array) * _CHARACTER, _READABLE):.1f}em" if is_text(field) else ""
+        for array, field in zip(first.columns, section.fields, strict=True)
+    ]
+
+
+def _longest(array: pa.Array) -> int:
+    return pc.max(pc.utf8_length(array.cast(pa.large_utf8()))).as_py() or 0
 
 
 def _escaped(text: str) -> str:

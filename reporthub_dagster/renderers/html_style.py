@@ -21,7 +21,7 @@ STYLE_SHEET = """
 .table { overflow-x: auto; }
 td { white-space: pre-wrap; overflow-wrap: anywhere; unicode-bidi: plaintext; }
 td { min-width: 2em; max-width: 44em; }
-td[align=right] { white-space: nowrap; }
+td[align=right], td[nowrap] { white-space: nowrap; }
 th { white-space: nowrap; }
 tbody tr:hover td { background: #f9fafb; }
 @media (prefers-color-scheme: dark) {
@@ -37,6 +37,7 @@ tbody tr:hover td { background: #f9fafb; }
   @page { margin: 14mm; }
   body { padding: 0 !important; background: #ffffff !important; color: #000000 !important; }
   .table { overflow: visible; }
+  th { min-width: 0 !important; }
   table { font-size: 9px !important; }
   thead { display: table-header-group; }
   tfoot { display: table-row-group; }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from datetime import date
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,22 @@ def test_numbers_are_aligned_to_the_right_for_mail_programs_as_well(tmp_path: Pa
     text = page(tmp_path, AMOUNT, [Decimal(1)])
 
     assert re.search(r'<td align="right" style="[^"]+">1.00</td>', text)
+
+
+def test_a_date_stays_on_one_line(tmp_path: Path) -> None:
+    text = page(tmp_path, pa.field("day", pa.date32()), [date(2025, 1, 31)])
+
+    assert re.search(r'<td nowrap style="[^"]+">2025-01-31</td>', text)
+    assert "td[align=right], td[nowrap] { white-space: nowrap; }" in text
+
+
+@pytest.mark.parametrize(("cell", "least"), [("Zürich", "3.0"), ("word " * 50, "14.0"), (None, "0.0")])
+def test_a_narrow_screen_shows_text_at_a_width_that_can_be_read(
+    cell: str | None, least: str, tmp_path: Path
+) -> None:
+    text = page(tmp_path, pa.field("note", pa.utf8()), [cell])
+
+    assert re.search(rf'<th [^>]*;min-width:{least}em">note</th>', text)
 
 
 def test_a_cut_result_and_an_empty_one_say_so(tmp_path: Path) -> None:
