@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from reporthub_dagster.renderers.patterns import DatePattern, Pattern, parse_date_pattern, parse_pattern
 from reporthub_dagster.reporting.errors import ConfigurationError
@@ -21,6 +30,15 @@ TEXT_OPTIONS = frozenset(
 """What a format honours that shows cells as text."""
 _YES_OR_NO = "true or false"
 _PATTERN = 'an Excel pattern like "#,##0.00", "0.0%" or "dd.mm.yyyy hh:mm" (docs/formats.md)'
+_DATE_PATTERN = 'an Excel pattern like "dd.mm.yyyy" or "d mmm yyyy hh:mm" (docs/formats.md)'
+
+
+def _is_pattern(text: str) -> str:
+    parse_pattern(text)
+    return text
+
+
+_PatternText = Annotated[str, AfterValidator(_is_pattern)]
 
 
 class RenderOptions(BaseModel):
@@ -38,19 +56,21 @@ class RenderOptions(BaseModel):
     thousands_separator: Literal["", ",", ".", " ", "'", "\u00a0", "\u202f"] = Field(
         "", description="one of , . ' or a space, and not the decimal separator"
     )
-    date_format: str = Field("", description=_PATTERN)
-    datetime_format: str = Field("", description=_PATTERN)
-    column_formats: Mapping[str, str] = Field(
+    date_format: str = Field("", description=_DATE_PATTERN)
+    datetime_format: str = Field("", description=_DATE_PATTERN)
+    column_formats: Mapping[str, _PatternText] = Field(
         default_factory=dict, description=f"an object: column to {_PATTERN}"
     )
-    delimiter: Literal[",", ";", "\t", "|"] = Field(",", description="one of , ; | or a tab")
+    delimiter: Literal[",", ";", "\t", "|"] = Field(
+        ",", description='one of "," ";" "|" or a tab, which JSON writes "\\t"'
+    )
     quoting: Literal["minimal", "text", "all"] = Field("minimal", description="minimal, text or all")
     line_ending: Literal["crlf", "lf"] = Field("crlf", description="crlf or lf")
     bom: bool = Field(False, description=f"{_YES_OR_NO}; true helps old Excel to see UTF-8")
     escape_formulas: bool = Field(True, description=_YES_OR_NO)
     title: bool | None = Field(None, description=_YES_OR_NO)
     window: bool | None = Field(None, description=_YES_OR_NO)
-    totals: tuple[str, ...] = Field((), description="a list of columns")
+    totals: tuple[str, ...] = Field((), description='a list of columns like ["amount"]')
     sheet_name: str = Field("", max_length=31, description="a text of at most 31 characters")
     paper: Paper = Field("A4", description="A4, A3 or Letter")
     orientation: Orientation = Field("auto", description="auto, portrait or landscape")
@@ -71,13 +91,6 @@ class RenderOptions(BaseModel):
     def _is_a_date_pattern(cls, value: str) -> str:
         if value:
             parse_date_pattern(value)
-        return value
-
-    @field_validator("column_formats")
-    @classmethod
-    def _are_patterns(cls, value: Mapping[str, str]) -> Mapping[str, str]:
-        for pattern in value.values():
-            parse_pattern(pattern)
         return value
 
     def date_pattern(self, *, with_time: bool) -> DatePattern | None:
@@ -107,12 +120,21 @@ def read_options(given: Mapping[str, Any]) -> RenderOptions:
         return RenderOptions.model_validate(dict(given))
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False)[0]
-    name = str(first["loc"][0])
+    name, *within = map(str, first["loc"])
     known = RenderOptions.model_fields.get(name)
     raise ConfigurationError(
-        "there is no rendering option of this name" if known is None else "the option is not valid",
+        f"there is no rendering option of this name{_meant(name)}"
+        if known is None
+        else "the option is not valid",
         table="report_configs",
-        column=f"{PLACE}.{name}",
-        value=given[name],
+        column=".".join((PLACE, name, *within)),
+        value=first["input"],
         valid=f"valid: {', '.join(RenderOptions.model_fields) if known is None else known.description}",
     )
+
+
+def _meant(name: str) -> str:
+    """The option that somebody may have meant."""
+    names = tuple(RenderOptions.model_fields)
+    near = get_close_matches(name, names, n=1) or [one for one in names if name and name in one]
+    return f": did you mean {near[0]}?" if near else ""

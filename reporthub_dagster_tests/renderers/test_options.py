@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, time
@@ -114,7 +115,7 @@ def test_a_pattern_that_not_every_format_can_show_is_refused(pattern: str) -> No
     with pytest.raises(ConfigurationError, match="an Excel pattern") as caught:
         read_options({"column_formats": {"v": pattern}})
 
-    assert caught.value.column == "parameters.format.column_formats"
+    assert caught.value.column == "parameters.format.column_formats.v"
 
 
 @pytest.mark.parametrize(
@@ -153,6 +154,21 @@ def test_a_wrong_option_names_itself_and_what_is_valid(name: str, value: Any) ->
 
     error = caught.value
     assert (error.table, error.column, error.value) == ("report_configs", f"parameters.format.{name}", value)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("delimeter", "delimiter"), ("decimal", "decimal_separator"), ("Header", "header")]
+)
+def test_an_option_that_does_not_exist_names_the_one_that_was_meant(name: str, meant: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"did you mean {meant}\?"):
+        read_options({name: True})
+
+
+def test_a_wrong_pattern_names_its_column() -> None:
+    with pytest.raises(ConfigurationError, match="an Excel pattern") as caught:
+        read_options({"column_formats": {"amount": "0.00", "fee": "0,0"}})
+
+    assert (caught.value.column, caught.value.value) == ("parameters.format.column_formats.fee", "0,0")
 
 
 def test_separators_that_are_the_same_are_refused() -> None:
@@ -213,3 +229,11 @@ def test_the_documentation_has_every_option_and_who_honours_it() -> None:
 def test_no_options_are_what_the_checked_defaults_are() -> None:
     assert read_options({}) == RenderOptions.model_validate({})
     assert read_options({}).model_fields_set == set()
+
+
+def test_the_documentation_has_an_example_of_every_option_and_all_are_valid() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "formats.md").read_text(encoding="utf-8")
+    examples = [json.loads(block)["format"] for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+
+    shown = [name for example in examples for name in read_options(example).model_fields_set]
+    assert set(shown) == set(RenderOptions.model_fields)
