@@ -26,6 +26,7 @@ from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.producing import ReportRows, read_rows
+from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.rendering import write_files
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.reporting.records import RenderedFile, ReportPlan
@@ -335,7 +336,7 @@ def full_disk(size: int) -> Iterator[None]:
 # The archive of the xlsx library says once more, when it is collected, that the disk was full.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("compress", [None, "gzip", "zip"])
-@pytest.mark.parametrize("output_format", ["csv", "xlsx", "json", "pdf"])
+@pytest.mark.parametrize("output_format", RENDERERS.kinds())
 def test_a_full_disk_leaves_no_part_of_a_file(
     making: Making, output_format: str, compress: str | None
 ) -> None:

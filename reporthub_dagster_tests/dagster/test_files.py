@@ -6,6 +6,8 @@ import json
 import resource
 import signal
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -144,12 +146,8 @@ def test_a_disk_that_is_full_fails_the_run_and_the_next_attempt_needs_no_query(w
     sql = f"SELECT 1 AS {'x' * 4000} FROM trx t, trx a, trx b, trx c"
     world.go.execute("UPDATE report_configs SET report_query = :sql", sql=sql)
     set_parameters(world, formats=["json", "csv"])
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (6_000_000, hard))
-    try:
+    with full_disk(6_000_000):
         first = world.run(config_id=1, deliver="none")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     row = only(world)
     assert not first.success
     assert (row["status"], "File too large" in row["error_message"]) == ("failed", True)
@@ -158,3 +156,36 @@ def test_a_disk_that_is_full_fails_the_run_and_the_next_attempt_needs_no_query(w
     again = world.retry_from_failure(first.run_id)
     assert again.success, only(world)["error_message"]
     assert [path.name for path in world.files()] == ["sales.csv", "sales.json"]
+
+
+@on_sqlite
+def test_a_disk_that_is_full_in_mid_query_leaves_no_rows_and_the_next_attempt_asks_again(
+    world: World,
+) -> None:
+    sql = "SELECT hex(randomblob(2000)) AS x FROM trx t, trx a, trx b, trx c"
+    world.go.execute("UPDATE report_configs SET report_query = :sql", sql=sql)
+    set_parameters(world)
+    with full_disk(6_000_000):
+        first = world.run(config_id=1, deliver="none")
+    row = only(world)
+    folder = ExecutionFolder(world.home / "output" / first.run_id)
+    assert not first.success
+    assert (row["status"], "File too large" in row["error_message"]) == ("failed", True)
+    assert [path.name for path in folder.path.rglob("*") if path.suffix in (".arrow", ".json")] == []
+    assert world.files() == []
+    again = world.retry_from_failure(first.run_id)
+    assert again.success, only(world)["error_message"]
+    (file,) = world.files()
+    assert (file.name, file.stat().st_size > 6_000_000) == ("sales.csv", True)
+    assert [path.name for path in folder.path.rglob("*") if path.name.startswith(".")] == []
+
+
+@contextmanager
+def full_disk(size: int) -> Iterator[None]:
+    """No file can grow beyond `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
