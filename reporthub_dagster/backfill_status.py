@@ -10,7 +10,7 @@ import click
 
 from reporthub_dagster.backfilling import BackfillPlan
 from reporthub_dagster.db.backfills import Backfills
-from reporthub_dagster.planning import window_to_json
+from reporthub_dagster.reporting.kept_window import window_to_json
 from reporthub_dagster.reporting.records import TimeWindow
 
 _WINDOWS_SHOWN = 10

@@ -8,22 +8,16 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
+from reporthub_dagster.audience import parse_deliver, require_deliverable
 from reporthub_dagster.db.backfills import BackfillItem, Backfills
 from reporthub_dagster.db.leases import LAUNCH
 from reporthub_dagster.db.queue import ExecutionQueue
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.planning import (
-    active_config,
-    active_source,
-    instant_of,
-    located,
-    parse_deliver,
-    require_deliverable,
-    window_to_json,
-)
+from reporthub_dagster.planning import active_config, active_source, instant_of, located
 from reporthub_dagster.reporting.backfill import EVERY_DAY, backfill_execution_id, day_windows, slot_windows
 from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.kept_window import window_to_json
 from reporthub_dagster.reporting.records import Schedule, TimeWindow
 from reporthub_dagster.reporting.schedule import zone_of
 from reporthub_dagster.reporting.slots import scheduled_execution_id

@@ -8,16 +8,11 @@ from typing import Any
 import dagster as dg
 
 from reporthub_dagster import attempt, run_metadata
+from reporthub_dagster.audience import parse_deliver
 from reporthub_dagster.db.leases import LAUNCH
-from reporthub_dagster.planning import (
-    ReportRequest,
-    instant_from_context,
-    parse_deliver,
-    plan_report,
-    window_from_json,
-    window_to_json,
-)
+from reporthub_dagster.planning import ReportRequest, plan_report
 from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.kept_window import instant_from_context, window_from_json, window_to_json
 from reporthub_dagster.reporting.records import Execution, ReportPlan, TimeWindow
 from reporthub_dagster.reporting.time_window import NothingLeftError
 from reporthub_dagster.resources import HubDatabase

@@ -9,9 +9,9 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from reporthub_dagster.planning import window_to_json
 from reporthub_dagster.producing import ReportRows, Rows, json_value
 from reporthub_dagster.purging import Verdict
+from reporthub_dagster.reporting.kept_window import window_to_json
 from reporthub_dagster.reporting.records import Execution, QueryResult, ReportPlan
 from reporthub_dagster.storage.spool import Spool
 

@@ -7,12 +7,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal
-from zoneinfo import ZoneInfo
+from typing import TYPE_CHECKING, Any
 
+from reporthub_dagster.audience import require_deliverable
 from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.db.repository import Repository
-from reporthub_dagster.destinations.addresses import Address
 from reporthub_dagster.destinations.base import Destination
 from reporthub_dagster.destinations.environment import DestinationSettings
 from reporthub_dagster.destinations.registry import DESTINATIONS
@@ -23,6 +22,7 @@ from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubErro
 from reporthub_dagster.reporting.plan import make_plan, prepare_query
 from reporthub_dagster.reporting.records import (
     DataSource,
+    Deliver,
     Delivery,
     ReportConfig,
     ReportPlan,
@@ -38,8 +38,6 @@ from reporthub_dagster.sourcing import source_settings
 if TYPE_CHECKING:
     from reporthub_dagster.connectors.base import Connector
     from reporthub_dagster.renderers.base import Renderer
-
-Deliver = Literal["all", "none"] | tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,40 +62,6 @@ class ReportRequest:
     window: TimeWindow | None = None
     slot: datetime | None = None
     follows: datetime | None = None
-
-
-def parse_deliver(text: str, executed_by: str) -> Deliver:
-    """`all`, `none`, or addresses separated by commas, of which `me` is that of whoever asks.
-
-    Raises:
-        ConfigurationError: It names nobody, or `me` is somebody without an address.
-    """
-    word = text.strip()
-    if word.lower() in {"all", ""}:
-        return "all"
-    if word.lower() == "none":
-        return "none"
-    addresses = tuple(part.strip() for part in word.split(",") if part.strip())
-    if not addresses:
-        raise ConfigurationError(
-            "names nobody", column="deliver", value=text, valid="valid: all, none, me, addresses"
-        )
-    return tuple(_address_of(one, executed_by) for one in addresses)
-
-
-def _address_of(word: str, executed_by: str) -> str:
-    if word.lower() != "me":
-        return word
-    try:
-        Address.parse(executed_by)
-    except ValueError:
-        raise ConfigurationError(
-            "deliver: me goes to the address of whoever asks, and this is none",
-            column="executed_by",
-            value=executed_by,
-            valid="give your e-mail address in executed_by, or in deliver",
-        ) from None
-    return executed_by
 
 
 def plan_report(
@@ -234,48 +198,6 @@ def at_query(config_id: int, place: str) -> Iterator[None]:
         raise error.located(table="report_configs", row=config_id, column=place) from None
 
 
-def window_to_json(window: TimeWindow) -> dict[str, Any]:
-    """A window as `execution_context.time_range` keeps it."""
-    zone = ZoneInfo(window.timezone)
-    return {
-        "start_datetime": f"{window.start.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-        "end_datetime": f"{window.end.astimezone(zone):%Y-%m-%d %H:%M:%S}",
-        "calculation_method": window.method,
-        "start": window.start.isoformat(),
-        "end": window.end.isoformat(),
-        "timezone": window.timezone,
-        "granularity": window.granularity,
-        "as_of": window.as_of.isoformat(),
-    }
-
-
-def window_from_json(document: Any) -> TimeWindow | None:
-    """The window that an earlier attempt decided, or None where there is none that we wrote."""
-    try:
-        return TimeWindow(
-            start=datetime.fromisoformat(document["start"]),
-            end=datetime.fromisoformat(document["end"]),
-            timezone=document["timezone"],
-            method=document["calculation_method"],
-            granularity=document["granularity"],
-            as_of=datetime.fromisoformat(document["as_of"]),
-        )
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def slot_context(slot: datetime, follows: datetime | None = None) -> dict[str, Any]:
-    """What `execution_context` of a scheduled execution begins with."""
-    context = {"slot": slot.isoformat()}
-    return {**context, "follows": follows.isoformat()} if follows else context
-
-
-def instant_from_context(context: Mapping[str, Any], key: str) -> datetime | None:
-    """A moment that `slot_context` wrote, or None where there is none."""
-    text = context.get(key)
-    return datetime.fromisoformat(text) if isinstance(text, str) else None
-
-
 def instant_of(text: str, column: str, timezone: str) -> datetime:
     """The instant that a launch means; see `parse_instant`.
 
@@ -360,28 +282,4 @@ def require_recipient(
             column=column,
             value=recipient,
             valid=f"valid: {', '.join(dict.fromkeys(known))}{why}",
-        )
-
-
-def require_deliverable(deliver: Deliver, repository: Repository, config_id: int) -> None:
-    """Make sure that a test run, which goes by e-mail to whoever asked for it, can.
-
-    Raises:
-        ConfigurationError: An address is none, or the report has no e-mail delivery to try.
-    """
-    if isinstance(deliver, str):
-        return
-    for address in deliver:
-        try:
-            Address.parse(address)
-        except ValueError as error:
-            raise ConfigurationError(
-                str(error), column="deliver", value=address, valid="valid: all, none, me, e-mail addresses"
-            ) from None
-    if "email" not in repository.active_methods(config_id):
-        raise ConfigurationError(
-            f"a test run goes by e-mail, and report_configs {config_id} has no active e-mail delivery",
-            column="deliver",
-            value=", ".join(deliver),
-            valid="valid: all, none",
         )

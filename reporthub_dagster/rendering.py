@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from reporthub_dagster.planning import located, renderers_of, window_to_json
+from reporthub_dagster.planning import located, renderers_of
 from reporthub_dagster.renderers.base import Renderer, RenderRequest, Section
 from reporthub_dagster.renderers.excerpt import excerpt_of
 from reporthub_dagster.renderers.html import HtmlRenderer
 from reporthub_dagster.reporting.errors import PermanentError
 from reporthub_dagster.reporting.excerpt import Excerpt
 from reporthub_dagster.reporting.file_name import FileName, safe_file_name
+from reporthub_dagster.reporting.kept_window import window_to_json
 from reporthub_dagster.reporting.plan import visible_columns
 from reporthub_dagster.reporting.records import QueryResult, RenderedFile, ReportPlan
 from reporthub_dagster.reporting.template_values import texts_of

@@ -17,8 +17,9 @@ from reporthub_dagster.db.queue import ExecutionQueue, Unfinished
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.db.slots import KnownState, PendingSchedule, Slots
 from reporthub_dagster.launching import InFlight, Launch, Launcher, TickNotes
-from reporthub_dagster.planning import located, slot_context
+from reporthub_dagster.planning import located
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError
+from reporthub_dagster.reporting.kept_window import slot_context
 from reporthub_dagster.reporting.schedule import Cron
 from reporthub_dagster.reporting.schedule_policy import SchedulePolicy, parse_policy
 from reporthub_dagster.reporting.slots import SlotDecision, decide_slots, jitter_of, next_slot

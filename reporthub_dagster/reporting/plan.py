@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.document_query import DOCUMENTS, prepare_document
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.filters import apply_conditions, conditions_of, filter_variables
 from reporthub_dagster.reporting.records import (
+    Deliver,
     ReportConfig,
     ReportPlan,
     ReportQuery,
@@ -32,7 +33,7 @@ def make_plan(
     schedule_id: int | None,
     window: TimeWindow,
     overrides: Mapping[str, Any],
-    deliver: Literal["all", "none"] | tuple[str, ...],
+    deliver: Deliver,
     executed_by: str,
 ) -> ReportPlan:
     """Decide what an execution will do.

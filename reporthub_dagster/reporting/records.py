@@ -18,6 +18,8 @@ CalculationMethod = Literal["explicit", "last_run_at", "cron_detection", "defaul
 Granularity = Literal["hourly", "daily", "weekly", "monthly"]
 ExecutionStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 CompressionMethod = Literal["gzip", "zip"]
+Deliver = Literal["all", "none"] | tuple[str, ...]
+"""Who is to get a report: everybody, nobody, or the addresses of a test run."""
 ReceiptState = Literal["sent", "refused", "retry", "unknown"]
 TemplateValue = Any
 """A scalar (str, int, float, bool, Decimal, date, datetime, time, UUID, None) or a list of them."""
@@ -211,7 +213,7 @@ class ReportPlan:
     parameters: Mapping[str, Any]
     timeout_seconds: int
     max_rows: int
-    deliver: Literal["all", "none"] | tuple[str, ...]
+    deliver: Deliver
     executed_by: str
     compress: Compression | None = None
     warnings: tuple[str, ...] = ()

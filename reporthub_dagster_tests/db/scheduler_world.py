@@ -12,13 +12,8 @@ from reporthub_dagster.db.executions import Executions, Outcome
 from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.planning import (
-    ReportRequest,
-    instant_from_context,
-    plan_report,
-    window_from_json,
-    window_to_json,
-)
+from reporthub_dagster.planning import ReportRequest, plan_report
+from reporthub_dagster.reporting.kept_window import instant_from_context, window_from_json, window_to_json
 from reporthub_dagster.reporting.records import RenderedFile, ReportPlan, TimeWindow
 from reporthub_dagster.reporting.schedule_policy import SchedulePolicy
 from reporthub_dagster.scheduling import Scheduler, TickOutcome
