@@ -21,6 +21,8 @@ from reporthub_dagster.renderers.json import window_members
 from reporthub_dagster.renderers.options import read_options
 
 _GROUP_ROWS, _GROUP_BYTES = 65_536, 16 << 20
+_DICTIONARY_BYTES = 64 << 10
+"""Of the different values of a column in a group; with more, the rest of them are written as they are."""
 
 
 class ParquetRenderer(Renderer):
@@ -37,7 +39,9 @@ class ParquetRenderer(Renderer):
         section = request.only_section
         schema = section.schema.with_metadata(_metadata(request, section))
         compression = read_options(request.options).compression
-        with pq.ParquetWriter(file, schema, compression=compression) as writer:
+        with pq.ParquetWriter(
+            file, schema, compression=compression, dictionary_pagesize_limit=_DICTIONARY_BYTES
+        ) as writer:
             for group in _groups(section, schema):
                 writer.write_table(group, row_group_size=_GROUP_ROWS)
         return ()

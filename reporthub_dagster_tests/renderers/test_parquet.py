@@ -53,3 +53,17 @@ def test_the_compression_is_the_one_asked_for(option: str, codec: str, tmp_path:
     file = written(tmp_path, options={"compression": option})
 
     assert file.metadata.row_group(0).column(0).compression == codec
+
+
+def test_only_a_column_of_few_different_values_has_a_dictionary_of_them_all(tmp_path: Path) -> None:
+    rows = 50_000
+    schema = pa.schema([pa.field("few", pa.int64()), pa.field("many", pa.int64())])
+    values: list[list[Any]] = [[n % 100 for n in range(rows)], list(range(rows))]
+    request = request_for(spool_of(tmp_path / "spool.arrow", schema, values), options={"compression": "none"})
+
+    file = pq.ParquetFile(ParquetRenderer().render(request, tmp_path / "r.parquet").path)
+
+    few, many = (file.metadata.row_group(0).column(n).total_uncompressed_size for n in range(2))
+    assert few < rows, "a byte a value"
+    assert many < 1.1 * 8 * rows, "the values, and not each of them twice"
+    assert file.read().column("many").to_pylist() == values[1]
