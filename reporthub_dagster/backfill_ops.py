@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from reporthub_dagster import attempt, run_metadata
+from reporthub_dagster import attempt, own_run, run_metadata
 from reporthub_dagster.backfilling import BackfillRequest, plan_backfill, queue_backfill, zone_of_days
 from reporthub_dagster.opening import begin, tag_run
 from reporthub_dagster.reporting.backfill import backfill_execution_id, config_id_of, day_window
@@ -61,14 +61,14 @@ def _of_partition(
     Raises:
         ConfigurationError: The key is not one of a report and a date.
     """
-    report, day = attempt.partition_of(context)
+    report, day = own_run.partition_of(context)
     config_id = config_id_of(report)
     hub.repository.require(config_id=config_id, schedule_id=None)
     zone = zone_of_days(hub.repository, config_id, Settings.load().default_timezone)
     window = day_window(day, zone)
     launch = ReportRunConfig(
         config_id=config_id,
-        execution_id=backfill_execution_id(attempt.backfill_of(context), config_id, window),
+        execution_id=backfill_execution_id(own_run.backfill_of(context), config_id, window),
         parameters=config.parameters,
         deliver=config.deliver,
         executed_by=config.executed_by,

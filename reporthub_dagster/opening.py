@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from reporthub_dagster import attempt, run_metadata
+from reporthub_dagster import attempt, own_run, run_metadata
 from reporthub_dagster.audience import parse_deliver
 from reporthub_dagster.db.leases import LAUNCH
 from reporthub_dagster.planning import ReportRequest, plan_report
@@ -68,7 +68,7 @@ def plan_anew(
     Raises:
         ConfigurationError: As `plan_report`.
     """
-    if attempt.is_run_here(context, "compute_time_range", "compute_partition_window"):
+    if own_run.is_run_here(context, "compute_time_range", "compute_partition_window"):
         return plan
     execution = hub.executions.find(plan.execution_id)
     if execution is None:
@@ -137,7 +137,7 @@ def _open_execution(
     Raises:
         ConfigurationError: The launch names no report, or not the one of the execution.
     """
-    execution_id = attempt.execution_id_of(context, config.execution_id)
+    execution_id = own_run.execution_id_of(context, config.execution_id)
     found = hub.executions.find(execution_id)
     if found is None:
         schedule_id = config.schedule_id or None

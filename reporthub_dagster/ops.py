@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from reporthub_dagster import asset_events, attempt, run_metadata
+from reporthub_dagster import asset_events, attempt, own_run, run_metadata
 from reporthub_dagster.deciding import record_delivered, record_judgement
 from reporthub_dagster.delivering import Deliverer
 from reporthub_dagster.delivery_outcome import DeliveryOutcome
@@ -64,14 +64,14 @@ def render_file(
     from reporthub_dagster.rendering import write_files  # noqa: PLC0415
 
     with attempt.at_work(context, hub, report.plan.execution_id) as work:
-        if not attempt.is_run_here(context, "run_query"):
+        if not own_run.is_run_here(context, "run_query"):
             plan = plan_anew(context, hub, work, report.plan)
             report = MadeReport(plan, _read(context, hub, store, work, plan).results)
         plan = report.plan
         files = write_files(plan, report.results, store.folder(plan.execution_id))
         tolerate(context, hub, work, [warning for file in files for warning in file.warnings])
         are_new = hub.executions.files_done(work.claim, files, plan)
-        made = replace(report, files=files, seconds=attempt.seconds_so_far(context))
+        made = replace(report, files=files, seconds=own_run.seconds_so_far(context))
         for file in files:
             context.log.info(f"{file.name}: {file.row_count:,} rows, {file.size:,} bytes")
         if are_new:
@@ -90,7 +90,7 @@ def fan_out_deliveries(
     plan = report.plan
     folder = store.folder(plan.execution_id)
     with attempt.at_work(context, hub, plan.execution_id) as work:
-        if not attempt.is_run_here(context, "render_file"):
+        if not own_run.is_run_here(context, "render_file"):
             # The files are made; whether they are sent is asked of the row as it is now.
             plan = replace(plan, parameters=active_config(hub.repository, plan.config_id).parameters)
         delivery_ids = hub.repository.active_delivery_ids(plan.config_id)

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import dagster as dg
 
-from reporthub_dagster.attempt import CONFIG_DIMENSION, DATE_DIMENSION
+from reporthub_dagster.own_run import CONFIG_DIMENSION, DATE_DIMENSION
 from reporthub_dagster.reporting.backfill import config_id_of
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.settings import BACKFILL_DAYS, DEFAULT_TIMEZONE, Settings

@@ -10,10 +10,10 @@ import logging
 
 import dagster as dg
 
-from reporthub_dagster.attempt import CONFIG_DIMENSION
 from reporthub_dagster.db.executions import Executions
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub, is_absent
+from reporthub_dagster.own_run import CONFIG_DIMENSION
 from reporthub_dagster.reporting.backfill import config_id_of
 from reporthub_dagster.reporting.errors import ReportHubError
 from reporthub_dagster.resources import kept_hub
