@@ -40,7 +40,9 @@ JOIN airlines a ON a.carrier = f.carrier
 WHERE f.flight_date >= ''{{start_date}}'' AND f.flight_date < ''{{end_date}}''
 GROUP BY month, airline
 ORDER BY month, airline',
-'xlsx', 1, 'delays_{{start_date}}', NULL, 120, 100000, 1);
+'xlsx', 1, 'delays_{{start_date}}',
+'{"format": {"totals": ["flights", "miles"], "column_formats": {"flights": "#,##0", "avg_departure_delay": "0.0", "avg_arrival_delay": "0.0", "percent_late": "0.0", "miles": "#,##0"}}}',
+120, 100000, 1);
 
 -- A bind parameter with a default.
 INSERT INTO report_configs
@@ -53,7 +55,10 @@ WHERE f.carrier = :carrier
 GROUP BY f.origin, f.dest
 ORDER BY flights DESC
 LIMIT 25',
-'pdf', 1, 'routes_{{carrier}}', '{"carrier": "UA"}', 120, 1000, 1);
+'pdf', 1, 'routes_{{carrier}}',
+'{"carrier": "UA",
+  "format": {"column_formats": {"flights": "#,##0", "minutes_in_the_air": "0", "avg_arrival_delay": "0.0", "percent_late": "0.0"}}}',
+120, 1000, 1);
 
 -- Two queries and three formats: a workbook of two sheets, a document and a page with both tables.
 INSERT INTO report_configs
@@ -67,6 +72,7 @@ GROUP BY a.name
 ORDER BY percent_late DESC',
 'xlsx', 1, 'punctuality_{{start_date}}',
 '{"formats": ["xlsx", "pdf", "html"],
+  "format": {"column_formats": {"flights": "#,##0", "avg_departure_delay": "0.0", "avg_arrival_delay": "0.0", "percent_late": "0.0"}},
   "date_field": "f.scheduled_departure",
   "queries": [
     {"name": "Airlines"},
