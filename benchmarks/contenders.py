@@ -14,10 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from benchmarks.measure import report
+
+if TYPE_CHECKING:
+    from reporthub_dagster.connectors.source_settings import SourceSettings
 
 STORING = "dagster_storing"
 """Beside the names of ops: what Dagster stored in a run, its own events between them included."""
@@ -38,7 +41,9 @@ def ours(url: str, query: str, output_format: str, target: str) -> None:
     spool_and_render(kind, url, query, output_format, target)
 
 
-def spool_and_render(kind: str, url: str, query: str, output_format: str, target: str) -> None:
+def spool_and_render(
+    kind: str, url: str, query: str, output_format: str, target: str, settings: SourceSettings | None = None
+) -> None:
     """The same for any kind of data source."""
     sys.meta_path.insert(0, WithoutPandas())
     from reporthub_dagster.connectors.base import QueryLimits  # noqa: PLC0415 - after pandas is hidden
@@ -49,7 +54,7 @@ def spool_and_render(kind: str, url: str, query: str, output_format: str, target
     from reporthub_dagster.storage.spool import Spool  # noqa: PLC0415
     from reporthub_dagster_tests.renderers.spools import request_for  # noqa: PLC0415
 
-    connector = CONNECTORS.get(kind)(DataSource(1, "bench", kind, url, {}))
+    connector = CONNECTORS.get(kind)(DataSource(1, "bench", kind, url, {}), settings)
     limits = QueryLimits(timeout_seconds=3600, max_rows=100_000_000)
     result = connector.spool(BoundQuery.of([query]), Path(f"{target}.arrow"), limits)
     spool = Spool.open(result.spool)

@@ -2,8 +2,7 @@
 
 `python -m benchmarks.memory [KIND …]` starts the engines that tests use, has each kind read a million rows of
 2,000 bytes in a process of its own, and prints that process's peak memory. It ends with 1 when one is above
-the limit. MongoDB's emulator and SQL Server's stand-in give a tenth of the rows; what is read is never held,
-so more change nothing.
+the limit. Oracle is not measured: its driver has no server here.
 """
 
 from __future__ import annotations
@@ -17,14 +16,12 @@ from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
+from benchmarks import source_servers as servers
 from benchmarks.measure import measured, report
 from reporthub_dagster.network.egress import EgressPolicy
-from reporthub_dagster_tests.servers.clickhouse import ClickHouseServer
 from reporthub_dagster_tests.servers.mariadb import MariaDBServer
-from reporthub_dagster_tests.servers.mongodb import MongoDBFront, MongoDBServer
 from reporthub_dagster_tests.servers.postgresql import PostgreSQLServer
 from reporthub_dagster_tests.servers.process import private
-from reporthub_dagster_tests.servers.sqlserver import SQLServerStandIn
 from reporthub_dagster_tests.servers.web import WebServer
 
 MODULE = "benchmarks.memory"
@@ -99,35 +96,6 @@ def _server(make: Callable[..., MariaDBServer | PostgreSQLServer], name: str, da
 
 
 @contextmanager
-def _clickhouse() -> Iterator[str]:
-    server = ClickHouseServer()
-    server.start()
-    try:
-        yield server.url("default")
-    finally:
-        server.kill()
-
-
-@contextmanager
-def _sqlserver() -> Iterator[str]:
-    server = SQLServerStandIn()
-    server.start()
-    try:
-        yield server.url("memory")
-    finally:
-        server.kill()
-
-
-@contextmanager
-def _mongodb() -> Iterator[str]:
-    with private("mongodb", MongoDBServer) as server:
-        front = MongoDBFront(server, "bench")
-        front.start()
-        yield front.url()
-        front.kill()
-
-
-@contextmanager
 def _sqlite(folder: Path) -> Iterator[str]:
     with closing(sqlite3.connect(folder / "x.db")) as connection:
         connection.execute("CREATE TABLE t (id int)")
@@ -177,18 +145,29 @@ def main(wanted: list[str]) -> int:
             ),
             "clickhouse": (
                 "clickhouse",
-                _clickhouse,
+                servers.clickhouse,
                 f"SELECT number AS n, {_PAD_SQL} AS pad FROM numbers({ROWS})",
             ),
             "mongodb": (
                 "mongodb",
-                _mongodb,
-                f'{{"collection": "numbers", "filter": {{"n": {{"$lte": {ROWS // 10}}}}}}}',
+                servers.mongodb,
+                f'{{"collection": "wide", "filter": {{"n": {{"$lte": {ROWS}}}}}}}',
             ),
             "sqlserver": (
                 "sqlserver",
-                _sqlserver,
-                f"SELECT range AS n, {_PAD_SQL} AS pad FROM range({ROWS // 10})",
+                servers.sqlserver,
+                f"SELECT range AS n, {_PAD_SQL} AS pad FROM range({ROWS})",
+            ),
+            "trino": ("trino", servers.trino, f"SELECT range AS n, '{PAD}' AS pad FROM range({ROWS})"),
+            "bigquery": (
+                "bigquery",
+                servers.bigquery,
+                f"SELECT n, REPEAT('x', 2000) AS pad FROM UNNEST(GENERATE_ARRAY(1, {ROWS})) AS n",
+            ),
+            "snowflake": (
+                "snowflake",
+                servers.snowflake,
+                f"SELECT range AS n, REPEAT('x', 2000) AS pad FROM range(1, {ROWS} + 1)",
             ),
             "http_api": ("http_api", _http_api, "SELECT * FROM data"),
             **{

@@ -1,24 +1,26 @@
 """From each kind of data source to csv, beside its vendor's plain client into pandas: CPU and peak memory.
 
-`python -m benchmarks.sources [ROWS]` starts the engines that tests use, runs each contender in a process of
-its own and prints a table. It ends with 1 when a figure is below its floor. Only the clients are measured:
-what an emulator costs, or how slow it is, does not count.
+`python -m benchmarks.sources [ROWS] [KIND …]` starts the engines that tests use, runs each contender in a
+process of its own and prints a table. It ends with 1 when a figure is below its floor. Only the clients are
+measured: what an emulator or a stand-in costs, or how slow it is, does not count. Oracle is not measured: its
+driver has no server here. PostgreSQL and MySQL are in `benchmarks.data_path`, DuckDB and files in
+`benchmarks.files`.
 """
 
 from __future__ import annotations
 
-import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks import source_servers as servers
 from benchmarks.measure import Usage, measured, report
-from reporthub_dagster_tests.servers.clickhouse import ClickHouseServer
-from reporthub_dagster_tests.servers.mongodb import MongoDBFront, MongoDBServer
-from reporthub_dagster_tests.servers.process import free_port
+from benchmarks.source_rivals import RIVALS
+from reporthub_dagster.connectors.source_settings import SourceSettings
+from reporthub_dagster.network.egress import EgressPolicy
 
 ROWS = 1_000_000
 MODULE = "benchmarks.sources"
@@ -33,6 +35,40 @@ SELECT number AS id, toInt32(number % 50000) AS customer, toInt16(number % 300) 
   if(number % 4 = 3, NULL, ['EU', 'US', 'APAC'][1 + number % 4]) AS region
 FROM numbers({rows})"""
 MONGODB = '{{"collection": "numbers", "filter": {{"n": {{"$lte": {rows}}}}}}}'
+DUCKDB = """
+SELECT range AS id, CAST(range % 50000 AS INTEGER) AS customer, CAST(range % 300 AS INTEGER) AS quantity,
+  CAST(range % 100000 AS DECIMAL(12, 2)) AS amount, CAST(range AS DOUBLE) / 7 AS rate,
+  CAST(CAST('2025-01-01' AS DATE) + CAST(range % 365 AS INTEGER) AS DATE) AS day,
+  CAST('2025-01-01 00:00:00' AS TIMESTAMP) + INTERVAL '1' SECOND * (range * 31 % 31000000) AS created_at,
+  range % 2 = 1 AS paid,
+  CASE range % 3 WHEN 0 THEN 'PAID' WHEN 1 THEN 'SETTLED' ELSE 'FAILED' END AS status,
+  CAST(range * 7 AS VARCHAR) AS code,
+  'Customer ' || CAST(range % 50000 AS VARCHAR) || ' Łódź' AS name,
+  'order ' || CAST(range AS VARCHAR) || ', "quoted"' AS note,
+  CASE range % 4 WHEN 0 THEN 'EU' WHEN 1 THEN 'US' WHEN 2 THEN 'APAC' END AS region
+FROM range(1, {rows} + 1)"""
+BIGQUERY = """
+SELECT n AS id, MOD(n, 50000) AS customer, MOD(n, 300) AS quantity,
+  CAST(MOD(n, 100000) AS NUMERIC) / 100 AS amount, n / 7 AS rate,
+  DATE_ADD(DATE '2025-01-01', INTERVAL MOD(n, 365) DAY) AS day,
+  TIMESTAMP_ADD(TIMESTAMP '2025-01-01 00:00:00', INTERVAL MOD(n * 31, 31000000) SECOND) AS created_at,
+  MOD(n, 2) = 1 AS paid,
+  CASE MOD(n, 3) WHEN 0 THEN 'PAID' WHEN 1 THEN 'SETTLED' ELSE 'FAILED' END AS status,
+  CAST(n * 7 AS STRING) AS code, CONCAT('Customer ', CAST(MOD(n, 50000) AS STRING), ' Łódź') AS name,
+  CONCAT('order ', CAST(n AS STRING), ', "quoted"') AS note,
+  CASE MOD(n, 4) WHEN 0 THEN 'EU' WHEN 1 THEN 'US' WHEN 2 THEN 'APAC' END AS region
+FROM UNNEST(GENERATE_ARRAY(0, {rows} - 1)) AS n"""
+
+
+SNOWFLAKE = DUCKDB.replace(
+    "CAST(CAST('2025-01-01' AS DATE) + CAST(range % 365 AS INTEGER) AS DATE)",
+    "CAST(DATEADD(day, CAST(range % 365 AS INTEGER), CAST('2025-01-01' AS DATE)) AS DATE)",
+).replace(
+    "CAST('2025-01-01 00:00:00' AS TIMESTAMP) + INTERVAL '1' SECOND * (range * 31 % 31000000)",
+    "DATEADD(second, range * 31 % 31000000, CAST('2025-01-01 00:00:00' AS TIMESTAMP_NTZ))",
+)
+
+_BY_ARROW = "sqlserver, arrow"
 
 
 @dataclass(frozen=True)
@@ -41,22 +77,33 @@ class Source:
 
     Attributes:
         kind: Ours.
+        serve: Starts what answers; gives its URL.
+        answers: What that is.
         query: Of `{rows}` rows.
         share: Of the rows that are asked for: where an emulator gives them slowly, fewer do.
         goal: How much less CPU than the rival.
         floor: How much less it must be.
+        rival: Its name among the rivals; empty: the kind.
     """
 
     kind: str
+    serve: Callable[[], AbstractContextManager[str]]
+    answers: str
     query: str
     share: float
     goal: float
     floor: float
+    rival: str = ""
 
 
 SOURCES = (
-    Source("clickhouse", CLICKHOUSE, share=1, goal=8, floor=3),
-    Source("mongodb", MONGODB, share=0.2, goal=1, floor=0.8),
+    Source("clickhouse", servers.clickhouse, "its engine", CLICKHOUSE, share=1, goal=8, floor=3),
+    Source("mongodb", servers.mongodb, "emulator", MONGODB, share=0.2, goal=1, floor=0.8),
+    Source("sqlserver", servers.sqlserver, "stand-in", DUCKDB, share=0.2, goal=1, floor=0.8),
+    Source("sqlserver", servers.sqlserver, "stand-in", DUCKDB, 0.2, goal=1, floor=0.8, rival=_BY_ARROW),
+    Source("trino", servers.trino, "stand-in", DUCKDB, share=0.2, goal=1, floor=0.8),
+    Source("bigquery", servers.bigquery, "emulator", BIGQUERY, share=0.2, goal=1, floor=0.8),
+    Source("snowflake", servers.snowflake, "emulator", SNOWFLAKE, share=1, goal=1, floor=0.8),
 )
 
 
@@ -64,91 +111,49 @@ def ours(kind: str, url: str, query: str, target: str) -> None:
     """Query → spool → csv."""
     from benchmarks.contenders import spool_and_render  # noqa: PLC0415 - in the measured process alone
 
-    spool_and_render(kind, url, query, "csv", target)
+    settings = SourceSettings(EgressPolicy.parse("default", "127.0.0.1"))
+    spool_and_render(kind, url, query, "csv", target, settings)
 
 
 def rival(kind: str, url: str, query: str, target: str) -> None:
     """The vendor's client into pandas, and csv from there."""
-    frames: dict[str, Callable[[str, str], object]] = {"clickhouse": _clickhouse, "mongodb": _mongodb}
-    frame: object = frames[kind](url, query)
+    frame = RIVALS[kind](url, query)
     getattr(frame, "to_csv")(target, index=False)  # noqa: B009 - pandas has no types here
 
 
-def _clickhouse(url: str, query: str) -> object:
-    import clickhouse_connect  # noqa: PLC0415 - in the measured process alone
-    from sqlalchemy.engine import make_url  # noqa: PLC0415
-
-    parts = make_url(url)
-    client = clickhouse_connect.get_client(
-        host=parts.host,
-        port=parts.port,
-        username=parts.username,
-        password=str(parts.password),
-        database=parts.database,
-    )
-    return client.query_df(query)
-
-
-def _mongodb(url: str, query: str) -> object:
-    import json  # noqa: PLC0415
-
-    import pandas as pd  # noqa: PLC0415
-    import pymongo  # noqa: PLC0415
-
-    asked = json.loads(query)
-    found = (
-        pymongo.MongoClient[dict[str, object]](url)
-        .get_default_database()[asked["collection"]]
-        .find(asked["filter"])
-    )
-    return pd.json_normalize(list(found))
-
-
-def main(rows: int) -> int:
+def main(rows: int, wanted: list[str]) -> int:
     """Measure and print; returns 1 when a figure is below its floor."""
     below = False
-    print(f"{'source, to csv':30}{'CPU s':>8}{'MB':>7}{'client':>9}{'MB':>7}{'times':>7}  goal")
-    with _urls() as urls, tempfile.TemporaryDirectory(prefix="reporthub-bench-") as folder:
+    print(f"{'source, to csv':44}{'CPU s':>8}{'MB':>7}{'client':>9}{'MB':>7}{'times':>7}  goal")
+    with tempfile.TemporaryDirectory(prefix="reporthub-bench-") as folder:
         for source in SOURCES:
+            if wanted and source.kind not in wanted:
+                continue
             count = round(rows * source.share)
-            mine, other = (_run(who, source, urls, count, Path(folder)) for who in ("ours", "rival"))
+            with source.serve() as url:
+                mine = _run("ours", source.kind, source, url, count, Path(folder))
+                other = _run("rival", source.rival or source.kind, source, url, count, Path(folder))
             times = other.cpu / mine.cpu
             below = below or times < source.floor
             verdict = "holds" if times >= source.goal else f"MISSED, floor {source.floor:g}x"
             used = f"{mine.cpu:9.1f}{mine.rss:7.0f}{other.cpu:9.1f}{other.rss:7.0f}{times:7.1f}"
-            print(f"{source.kind:12}{count:>10,} rows {used}  {source.goal:g}x {verdict}", flush=True)
+            label = f"{source.rival or source.kind} ({source.answers})"
+            print(f"{label:28}{count:>10,} rows{used}  {source.goal:g}x {verdict}", flush=True)
     return int(below)
 
 
-def _run(contender: str, source: Source, urls: dict[str, str], rows: int, folder: Path) -> Usage:
+def _run(contender: str, kind: str, source: Source, url: str, rows: int, folder: Path) -> Usage:
     """What the rows cost: what one row costs, nearly all of it imports and pandas, is taken off the CPU."""
     target = folder / "file"
     usages = []
     for count in (1, rows):
-        query = source.query.format(rows=count)
-        usages.append(measured(MODULE, contender, source.kind, urls[source.kind], query, str(target)))
-        target.unlink(missing_ok=True)
+        usages.append(measured(MODULE, contender, kind, url, source.query.format(rows=count), str(target)))
+        if (lines := target.read_bytes().count(b"\n")) != count + 1:
+            sys.exit(f"{contender} wrote {lines - 1:,} of {count:,} rows")
+        target.unlink()
         target.with_name("file.arrow").unlink(missing_ok=True)
     start, whole = usages
     return replace(whole, cpu=whole.cpu - start.cpu)
-
-
-@contextmanager
-def _urls() -> Iterator[dict[str, str]]:
-    """Kind → URL of an engine that runs."""
-    home = Path(tempfile.mkdtemp(prefix="reporthub-bench-mongodb-"))
-    clickhouse, mongodb = ClickHouseServer(), MongoDBServer(home, free_port())
-    try:
-        clickhouse.start()
-        mongodb.create()
-        front = MongoDBFront(mongodb, "bench")
-        front.start()
-        yield {"clickhouse": clickhouse.url("default"), "mongodb": front.url()}
-        front.kill()
-    finally:
-        clickhouse.kill()
-        mongodb.stop()
-        shutil.rmtree(home, ignore_errors=True)
 
 
 if __name__ == "__main__":
@@ -157,4 +162,4 @@ if __name__ == "__main__":
     if name in contenders:
         report(lambda: contenders[name](*arguments))
     else:
-        sys.exit(main(int(name)))
+        sys.exit(main(int(name), arguments))

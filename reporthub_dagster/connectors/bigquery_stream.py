@@ -23,6 +23,8 @@ from reporthub_dagster.connectors.sql import DriverConnector, SQLStream
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError
 
+_PAGE_ROWS = 2_000
+"""A page is one JSON document, of which several copies are in memory while it is read."""
 _RETRY_SECONDS = 5.0
 """How long the client asks again what was not answered."""
 
@@ -128,7 +130,7 @@ class BigQueryStream(SQLStream):
     def _ask_rows(self, job: QueryJob) -> Sequence[SchemaField]:
         """Wait for the job, and begin to read its rows; returns their columns."""
         rows = job.result(
-            page_size=self._limits.rows_at_once,
+            page_size=min(self._limits.rows_at_once, _PAGE_ROWS),
             retry=self._retry(),
             timeout=self._clock.left(),
             job_retry=None,

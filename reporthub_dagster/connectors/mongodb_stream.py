@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -23,6 +24,10 @@ from reporthub_dagster.reporting.document_query import read_document
 from reporthub_dagster.reporting.errors import ConfigurationError
 
 _STOP_SECONDS = 2.0
+_PIECE_BYTES = 4 * 1024 * 1024
+"""Of a page, how much is taken apart at once: a page of the server has up to 16 MB."""
+_LENGTH = struct.Struct("<i")
+"""What every document begins with: its own length."""
 _FIND = ("projection", "sort", "skip", "limit", "collation", "hint")
 _AGGREGATE = ("collation", "hint", "let")
 _KEYS = {"collection", "pipeline", "filter", "columns", "comment", *_FIND, *_AGGREGATE}
@@ -50,6 +55,7 @@ class MongoDBStream(SQLStream):
         self._database = client.get_database(database, codec_options=CODEC)
         self._session: pymongo.client_session.ClientSession | None = None
         self._pages: Iterator[bytes] = iter(())
+        self._page = memoryview(b"")
         self._first: list[dict[str, Any]] | None = None
         self._given = 0
         self._started = time.monotonic() - limits.spent_seconds
@@ -125,7 +131,15 @@ class MongoDBStream(SQLStream):
         return cast("Iterator[bytes]", found)
 
     def _fetch(self) -> list[dict[str, Any]]:
-        return [plain_document(document) for document in decode_all(next(self._pages, b""), CODEC)]
+        """The next documents, none after the last."""
+        if not self._page:
+            self._page = memoryview(b"")  # the page before is let go of first
+            self._page = memoryview(next(self._pages, b""))
+        page, end = self._page, 0
+        while end < min(len(page), _PIECE_BYTES):
+            end += _LENGTH.unpack_from(page, end)[0]
+        piece, self._page = page[:end], page[end:]
+        return [plain_document(document) for document in decode_all(piece, CODEC)]
 
 
 def _shown(field: pa.Field) -> pa.Field:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from contextlib import closing
 from typing import Any, ClassVar, Literal
@@ -10,6 +11,8 @@ import snowflake.connector
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from pydantic import Field, SecretStr
+from snowflake.connector import DictCursor
+from snowflake.connector.errors import ProgrammingError
 
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.endpoints import Endpoint
@@ -21,6 +24,7 @@ from reporthub_dagster.reporting.redaction import revealed
 
 _DOMAIN = "snowflakecomputing.com"
 _WRITING = frozenset({"INSERT", "UPDATE", "DELETE", "TRUNCATE", "OWNERSHIP", "ALL PRIVILEGES"})
+_SYNTAX_ERROR = 1003
 _GRACE_SECONDS = 5
 
 
@@ -91,17 +95,17 @@ class SnowflakeConnector(SQLConnector[SnowflakeOptions]):
             return f"Snowflake {version}"
 
     def grants(self, limits: QueryLimits) -> str:
-        """See `SQLConnector.grants`: what the session's own role may change."""
+        """See `SQLConnector.grants`: what the session's roles, and those that they inherit, may change."""
         with closing(self._connection(limits)) as connection:
-            ((role,),) = _asked(connection, "SELECT CURRENT_ROLE()")
-            quoted = '"' + str(role).replace('"', '""') + '"'
-            found = {(row[1], row[2]) for row in _asked(connection, f"SHOW GRANTS TO ROLE {quoted}")}
-        writing = sorted(
-            f"{right} on {kind}s".lower()
-            for right, kind in found
-            if right in _WRITING or right.startswith("CREATE ")
-        )
-        return ", ".join(writing)
+            ((primary, active),) = _asked(connection, "SELECT CURRENT_ROLE(), CURRENT_SECONDARY_ROLES()")
+            roles = [primary, *json.loads(active or "{}").get("roles", "").split(",")]
+            found = {
+                f"{right} on {kind}s".lower() + f" (role {holder})"
+                for role in dict.fromkeys(filter(None, roles))
+                for right, kind, holder in _rights(connection, role)
+                if right in _WRITING or (right.startswith("CREATE ") and role == primary)
+            }
+        return ", ".join(sorted(found))
 
     def _place(self) -> tuple[str, str]:
         database, _, schema = (self._url.database or "").partition("/")
@@ -131,7 +135,6 @@ class SnowflakeConnector(SQLConnector[SnowflakeOptions]):
                 request_timeout=max(round(limits.remaining_seconds), 1) + _GRACE_SECONDS,
                 paramstyle="qmark",
                 arrow_number_to_decimal=True,
-                client_prefetch_threads=2,  # with one, version 5.2 ends a result after its first piece
                 client_session_keep_alive=False,
                 server_session_keep_alive=False,
                 enable_server_session_keep_alive_auto_detection=False,
@@ -178,6 +181,20 @@ class SnowflakeConnector(SQLConnector[SnowflakeOptions]):
             column="connection_config",
             valid="give the PEM text of an RSA key, and its private_key_passphrase where it is encrypted",
         )
+
+
+def _rights(connection: Any, role: str) -> list[tuple[str, str, str]]:
+    """What a role has been granted: the right, on what, and to which of the roles that it inherits."""
+    quoted = '"' + role.replace('"', '""') + '"'
+    asked = f"SHOW GRANTS TO ROLE {quoted}"
+    with connection.cursor(DictCursor) as cursor:
+        try:
+            cursor.execute(f"{asked} INCLUDE HIERARCHY")
+        except ProgrammingError as error:
+            if error.errno != _SYNTAX_ERROR:
+                raise
+            cursor.execute(asked)  # as before November 2026: what was granted to the role itself
+        return [(row["privilege"], row["granted_on"], row["grantee_name"]) for row in cursor.fetchall()]
 
 
 def _asked(connection: Any, sql: str) -> list[Any]:

@@ -57,7 +57,9 @@ class SnowflakeStream(SQLStream):
             f"column {field.name!r} is text: it holds moments finer than microseconds"
             for field in wider.values()
         )
-        self._batches = self._cursor.fetch_arrow_batches()
+        # Piece by piece as they are asked for: what the driver fetches ahead has no limit of bytes.
+        pieces = self._cursor.get_result_batches() or []
+        self._batches = (piece.to_arrow(number_to_decimal=True) for piece in pieces)
 
     def read(self) -> pa.RecordBatch | None:
         """See `SQLStream.read`."""
@@ -83,7 +85,7 @@ class SnowflakeStream(SQLStream):
                 self._connection.cursor().abort_query(self._id)
 
     def _require_whole(self) -> None:
-        """The driver was seen to end in the middle without a word: where one thread fetches ahead."""
+        """The driver was seen to end in the middle without a word."""
         told = self._cursor.rowcount
         if told is not None and self._count < told:
             raise TransientError(f"the driver ended the result after {self._count} of {told} rows")

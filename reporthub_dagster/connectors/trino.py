@@ -18,7 +18,13 @@ from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.query_clock import QueryClock
 from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector
 from reporthub_dagster.connectors.trino_errors import NO_RIGHT, explain
-from reporthub_dagster.connectors.trino_stream import FAILURES, NO_TRANSACTION, TrinoStream, literal
+from reporthub_dagster.connectors.trino_stream import (
+    FAILURES,
+    NO_TRANSACTION,
+    TrinoPages,
+    TrinoStream,
+    literal,
+)
 from reporthub_dagster.network.requests_session import GuardedAdapter, guard
 from reporthub_dagster.reporting.errors import ReportHubError
 from reporthub_dagster.reporting.redaction import revealed
@@ -150,7 +156,7 @@ class TrinoConnector(SQLConnector[TrinoOptions]):
         http = requests.Session()
         patience = min(options.connect_timeout, limits.remaining_seconds)
         guard(http, GuardedAdapter(self.settings.egress, options.context(), patience, clock.left))
-        return TrinoRequest(
+        return TrinoPages(
             host=self._url.host or "localhost",
             port=self._url.port or (_TLS_PORT if secure else _PLAIN_PORT),
             client_session=session,

@@ -335,6 +335,15 @@ def test_rows_come_by_the_storage_api_where_the_account_may_use_it(
     )
 
 
+def test_a_page_of_the_rest_api_is_small(bigquery_front: BigQueryFront) -> None:
+    stream = connector_of(bigquery_front).open(_STORED, LIMITS)
+
+    sizes = [batch.num_rows for batch in stream.batches()]
+
+    stream.close()
+    assert (max(sizes), sum(sizes)) == (2_000, 200_000)
+
+
 @pytest.mark.parametrize("silent", ["session", "rows"])
 def test_a_storage_api_that_falls_silent_ends_with_the_time_limit(
     bigquery_front: BigQueryFront, start_storage: Callable[..., StorageApi], tmp_path: Path, silent: str

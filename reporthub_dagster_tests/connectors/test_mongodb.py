@@ -128,6 +128,17 @@ def test_what_comes_after_max_rows_changes_nothing(mongodb_front: MongoDBFront, 
     assert (types(result)["v"], result.row_count, result.truncated) == ("double", 250, True)
 
 
+def test_a_page_of_large_documents_is_taken_apart_in_pieces(mongodb_front: MongoDBFront) -> None:
+    query = bind_document('{"collection": "wide", "filter": {"n": {"$lte": 7000}}}', {})
+    stream = connector_of(mongodb_front).open(query, LIMITS)
+
+    batches = list(stream.batches())
+
+    stream.close()
+    assert [n for batch in batches for n in batch.column("n").to_pylist()] == list(range(1, 7001))
+    assert max(batch.nbytes for batch in batches) < 5_000_000, "a page of the server has 10 MB"
+
+
 def test_a_query_may_declare_its_columns(mongodb_front: MongoDBFront, tmp_path: Path) -> None:
     mongodb_front.insert("t", {"_id": 1, "m": bson.Decimal128("1.5"), "who": {"name": "A"}, "more": 1})
     columns = {"who.name": "text", "m": "decimal(9,2)"}

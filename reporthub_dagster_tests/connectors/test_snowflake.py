@@ -18,6 +18,7 @@ import snowflake.connector
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from snowflake.connector.errors import DatabaseError, OperationalError, ProgrammingError
+from snowflake.connector.result_batch import ResultBatch
 
 from reporthub_dagster.connectors import snowflake_columns as columns
 from reporthub_dagster.connectors.base import TypeMisfit
@@ -131,13 +132,62 @@ def test_a_result_that_the_driver_cuts_is_no_result(
     snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     cursor = snowflake.connector.cursor.SnowflakeCursor
-    real = cursor.fetch_arrow_batches
-    monkeypatch.setattr(cursor, "fetch_arrow_batches", lambda self: iter([next(real(self))]))
+    real = cursor.get_result_batches
+    monkeypatch.setattr(cursor, "get_result_batches", lambda self: (real(self) or [])[:1])
 
     with pytest.raises(TransientError, match=r"ended the result after \d+ of 200000 rows"):
         connector_of(snowflake_database).spool(
             BoundQuery.of(["SELECT range AS n FROM range(1, 200000 + 1)"]), tmp_path / "s", LIMITS
         )
+
+
+def test_a_result_is_fetched_piece_by_piece_and_not_ahead(
+    snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[ResultBatch] = []
+    real = ResultBatch.to_arrow
+
+    def to_arrow(piece: ResultBatch, **given: Any) -> pa.Table:
+        fetched.append(piece)
+        return real(piece, **given)
+
+    monkeypatch.setattr(ResultBatch, "to_arrow", to_arrow)
+    query = BoundQuery.of(["SELECT range AS n FROM range(1, 200000 + 1)"])
+    stream = connector_of(snowflake_database).open(query, LIMITS)
+    batches = stream.batches()
+
+    first = next(batches)
+
+    assert len(fetched) == 1
+    assert first.num_rows + sum(batch.num_rows for batch in batches) == 200_000
+    assert len(fetched) == 40
+    stream.close()
+
+
+def test_rights_of_inherited_and_of_secondary_roles_are_told(snowflake_database: SnowflakeDatabase) -> None:
+    assert connector_of(snowflake_database).writes(10).split(", ") == [
+        "create table on schemas (role FIRST)",
+        "insert on tables (role WRITER)",
+        "update on tables (role SECOND)",
+    ]
+
+
+def test_an_account_that_knows_no_hierarchy_tells_what_its_roles_were_granted(
+    snowflake_database: SnowflakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cursor = snowflake.connector.DictCursor
+    real = cursor.execute
+
+    def execute(given: Any, sql: str, *more: Any) -> Any:
+        if "INCLUDE HIERARCHY" in sql:
+            raise ProgrammingError("syntax error: unexpected 'INCLUDE'", errno=1003)
+        return real(given, sql, *more)
+
+    monkeypatch.setattr(cursor, "execute", execute)
+
+    told = connector_of(snowflake_database).writes(10)
+
+    assert told == "create table on schemas (role FIRST), update on tables (role SECOND)"
 
 
 @pytest.mark.parametrize("passphrase", [None, "geheim"])

@@ -196,6 +196,19 @@ def test_a_query_carries_its_session(web_server: WebServer, tmp_path: Path) -> N
     assert (sent["x-trino-role"], sent["x-trino-time-zone"]) == ("system=ROLE%7Banalyst%7D", "Asia/Jakarta")
 
 
+def test_a_result_of_long_texts_comes_in_small_pages(trino_schema: TrinoSchema) -> None:
+    connector = TrinoConnector(DataSource(7, "s", "trino", trino_schema.url, {}), _SETTINGS)
+    text = "x" * 2_000
+    query = BoundQuery.of([f"SELECT range AS n, '{text}' AS pad FROM range(10000)"])
+    stream = connector.open(query, LIMITS)
+
+    batches = list(stream.batches())
+
+    stream.close()
+    assert sum(batch.num_rows for batch in batches) == 10_000
+    assert max(batch.nbytes for batch in batches) < 5_000_000, "5,000 rows at once would be 10 MB"
+
+
 def test_a_token_named_by_its_variable_signs_in(trino_schema: TrinoSchema) -> None:
     url = trino_schema.url.replace(":p%40ss", "")
     token = {"token": {"env": "TRINO_TOKEN"}}

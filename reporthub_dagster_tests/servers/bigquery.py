@@ -40,7 +40,7 @@ _NAMED = re.compile(r"\b(INSERT INTO|CREATE TABLE|FROM) ")
 _WRITTEN = re.compile(r"^(INSERT INTO|CREATE TABLE) ")
 """The emulator takes the default dataset for tables that are read, and of jobs only."""
 _COLUMNS = [{"name": "n", "type": "INTEGER"}, {"name": "pad", "type": "STRING"}]
-_PAD = "x" * 200
+_PAD = re.compile(r"REPEAT\('x', (\d+)\)")
 _JSON = {"Content-Type": "application/json"}
 _POLL_MS = 10_000
 """For which the API holds a request for rows that are not there yet, unless it says `timeoutMs`."""
@@ -239,7 +239,8 @@ class _Handler(BaseHTTPRequestHandler):
         pages = {"pageToken": str(end)} if end < job.rows else {}
         if not pages:
             job.reason = "read"
-        rows = [{"f": [{"v": str(n)}, {"v": _PAD}]} for n in range(start + 1, end + 1)]
+        pad = "x" * int((_PAD.findall(job.sql) or ["200"])[0])
+        rows = [{"f": [{"v": str(n)}, {"v": pad}]} for n in range(start + 1, end + 1)]
         self._answer(
             {
                 "jobComplete": True,

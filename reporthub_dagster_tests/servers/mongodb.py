@@ -81,9 +81,10 @@ class MongoDBServer(PrivateServer):
 
 @dataclass
 class MongoDBFront:
-    """Passes messages on to the emulator, and itself answers what is asked of two collections.
+    """Passes messages on to the emulator, and itself answers what is asked of three collections.
 
     `numbers` has the documents `{"n": 1, "pad": "xxx…"}` and so on, up to the `$lte` of the filter's `n`;
+    `wide` the same with 2,000 characters instead of 200;
     `stalled` answers nothing until its time is over, its session is killed or its client goes away.
     """
 
@@ -151,7 +152,7 @@ class MongoDBFront:
     def _answer(self, command: dict[str, Any], client: socket.socket) -> dict[str, Any] | None:
         """What the front itself answers; None for what the emulator is to."""
         name = next(iter(command), "")
-        if name == "find" and command["find"] in ("numbers", "stalled"):
+        if name == "find" and command["find"] in ("numbers", "wide", "stalled"):
             cursor = _Cursor(next(self._ids), command)
             self._running[cursor.id] = cursor
             if command["find"] == "stalled":
@@ -194,11 +195,12 @@ class _Cursor:
         self.size = command.get("batchSize", 101)
         self.given = 0
         self.left = command["filter"].get("n", {}).get("$lte", 0)
+        self.pad = _PAD * 10 if command["find"] == "wide" else _PAD
 
     def next(self) -> list[dict[str, Any]]:
         """The next page."""
         size = min(self.size, self.left)
-        page = [{"n": self.given + number, "pad": _PAD} for number in range(1, size + 1)]
+        page = [{"n": self.given + number, "pad": self.pad} for number in range(1, size + 1)]
         self.given += size
         self.left -= size
         return page

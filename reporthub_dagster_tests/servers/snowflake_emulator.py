@@ -30,6 +30,14 @@ from cryptography.hazmat.primitives.asymmetric import padding
 _server: Any = importlib.import_module("fakesnow.server")
 _LONG = re.compile(r"range\(1, (\d{6,}) \+ 1\)")
 _STALLED = "FROM stalled"
+_SHOW_GRANTS = re.compile(r'SHOW GRANTS TO ROLE "(\w+)"( INCLUDE HIERARCHY)?')
+_ROLES = """'FIRST', '{"roles":"FIRST,SECOND","value":"ALL"}'"""
+_GRANTS = {
+    "FIRST": [("USAGE", "ROLE", "FIRST"), ("CREATE TABLE", "SCHEMA", "FIRST")],
+    "SECOND": [("UPDATE", "TABLE", "SECOND"), ("CREATE VIEW", "SCHEMA", "SECOND")],
+}
+_INHERITED = {"FIRST": [("INSERT", "TABLE", "WRITER"), ("SELECT", "TABLE", "WRITER")], "SECOND": []}
+"""Role of the session → what it was granted, and what it has from a role that it inherits."""
 _CHUNK_ROWS, _MOST_CHUNKS = 5_000, 2_000
 _RUNNING: dict[str, dict[str, Any]] = {}
 """Query id → its text, why it has ended, and its answer when it has one."""
@@ -119,9 +127,12 @@ class Front:
         long = _LONG.search(sql)
         one: dict[str, Any] = {"sql": sql, "ended": "", "answer": None, "begun": time.monotonic()}
         one["seconds"] = float((sent.get("parameters") or {}).get("STATEMENT_TIMEOUT_IN_SECONDS") or 1e9)
-        if sql.startswith("SHOW GRANTS"):
-            granted = "SELECT '' AS created_on, 'INSERT' AS privilege, 'TABLE' AS granted_on"
+        if asked := _SHOW_GRANTS.fullmatch(sql):
+            held = _GRANTS[asked[1]] + (_INHERITED[asked[1]] if asked[2] else [])
+            rows = ", ".join(f"('{right}', '{kind}', '{holder}')" for right, kind, holder in held)
+            granted = f'SELECT * FROM (VALUES {rows}) AS t("privilege", "granted_on", "grantee_name")'
             return await _inner(scope, json.dumps({**sent, "sqlText": granted}).encode())
+        sent["sqlText"] = sql = sql.replace("CURRENT_ROLE(), CURRENT_SECONDARY_ROLES()", _ROLES)
         for value in (sent.get("bindings") or {}).values():
             if value["type"] == "FIXED" and "." in str(value["value"]):
                 value["type"] = "TEXT"  # fakesnow knows no decimals among them
@@ -129,11 +140,13 @@ class Front:
             inner = _LONG.sub(f"range(1, {_CHUNK_ROWS} + 1)", sql)
             status, answer = await _inner(scope, json.dumps({**sent, "sqlText": inner}).encode())
             document = json.loads(answer)
+            if long and document.get("success"):
+                document = _in_chunks(document, int(long[1]))
             if not behind:
-                return status, answer
+                return status, json.dumps(document).encode() if long else answer
             if document.get("success"):
                 name = document["data"]["queryId"]
-                one["answer"] = _in_chunks(document, int(long[1])) if long else document
+                one["answer"] = document
             one["ended"] = "" if long else str(document.get("code") or "done")
             syntax = "syntax error: " if document.get("code") == "001003" else ""  # in Snowflake's own words
             one["words"] = f"{syntax}{document.get('message')}"

@@ -28,6 +28,8 @@ PAGE_ROWS = 5_000
 READER = "reader"
 """A user that may only read."""
 _IMMEDIATE = re.compile(r"EXECUTE IMMEDIATE '((?:[^']|'')*)'(?: USING (.*))?", re.DOTALL)
+_NUMBERS = {"varchar": [2**31 - 1], "timestamp": [6], "timestamp with time zone": [6]}
+"""The arguments of types that have no other here."""
 _FAULTS = (
     (duckdb.ParserException, "SYNTAX_ERROR"),
     (duckdb.CatalogException, "TABLE_NOT_FOUND"),
@@ -54,6 +56,8 @@ class Query:
     done: bool = False
     canceled: str = ""
     asked: int = -1
+    most_bytes: int = 16_000_000
+    """Of a page, unless a request says so."""
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def start(self, schema: str) -> None:
@@ -95,8 +99,10 @@ class Query:
             columns = [_column(one) for one in reader.schema]
             self._put({"columns": columns})
             for batch in reader:
-                texts = [_values(column) for column in batch.columns]
-                self._put({"columns": columns, "data": list(map(list, zip(*texts, strict=True)))})
+                rows = max(self.most_bytes * batch.num_rows // (batch.nbytes + 1), 1)
+                for start in range(0, batch.num_rows, rows):
+                    texts = [_values(column) for column in batch.slice(start, rows).columns]
+                    self._put({"columns": columns, "data": list(map(list, zip(*texts, strict=True)))})
         except Exception as error:  # noqa: BLE001 - whatever it is, the protocol tells it
             self.pages.append({"error": _told(error)})
         with self.changed:
@@ -145,11 +151,14 @@ class _Handler(BaseHTTPRequestHandler):
             listed = [{"query": query.sql} for query in QUERIES.values() if not query.done]
             self._answer(json.dumps(listed).encode())
             return
-        _, _, _, _, name, token = self.path.split("/")
+        path, _, given = self.path.partition("?")
+        _, _, _, _, name, token = path.split("/")
         query = QUERIES.get(name)
         if query is None:
             self._answer(b"Query not found", status=404)
             return
+        if given:
+            query.most_bytes = int(given.removeprefix("targetResultSize=").removesuffix("MB")) * 1_000_000
         page = query.page(int(token))
         uri = f"{self.where}/v1/statement/executing/{name}"
         if page is None:
@@ -241,10 +250,10 @@ def _told(error: Exception) -> dict[str, Any]:
 
 
 def _column(one: pa.Field) -> dict[str, Any]:
-    kind, numbers = (
-        _kind(one.type),
-        [one.type.precision, one.type.scale] if pa.types.is_decimal(one.type) else [],
-    )
+    kind = _kind(one.type)
+    numbers = _NUMBERS.get(kind, [])
+    if pa.types.is_decimal(one.type):
+        numbers = [one.type.precision, one.type.scale]
     arguments = [{"kind": "LONG", "value": number} for number in numbers]
     return {"name": one.name, "type": kind, "typeSignature": {"rawType": kind, "arguments": arguments}}
 
