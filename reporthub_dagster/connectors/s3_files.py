@@ -20,9 +20,17 @@ from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, T
 _PIECE = 1 << 20
 _MOST_LISTED = 100_000
 _HUNG_UP, _SILENT = (f"{word} before everything was there" for word in ("hung up", "fell silent"))
-_NOT_LET_IN = frozenset(
-    {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "InvalidToken", "AccessDenied", "403"}
-)
+_RIGHTS = ("access_key", "give keys that may list and read it (s3:ListBucket, s3:GetObject)")
+_TOKEN = ("session_token", "give a session_token that is valid, or take it out")
+_NOT_LET_IN = {
+    "InvalidAccessKeyId": ("access_key", "correct access_key: nobody has this one"),
+    "SignatureDoesNotMatch": ("secret_key", "correct secret_key: it is not that of this access_key"),
+    "ExpiredToken": _TOKEN,
+    "InvalidToken": _TOKEN,
+    "AccessDenied": _RIGHTS,
+    "403": _RIGHTS,
+}
+"""Code of the server → the key of `connection_config` at fault, and the cure."""
 _ABSENT = frozenset({"NoSuchBucket", "404"})
 _SERVER_ERROR = 500
 
@@ -103,8 +111,8 @@ class S3Files(FilePlace):
             status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
             told = f"{where} answered {status} {code}"
             if code in _NOT_LET_IN:
-                column = "connection_config.access_key"
-                return self._place.wrong(told, "give keys that may list and read it", column=column)
+                key, cure = _NOT_LET_IN[code]
+                return self._place.wrong(told, cure, column=f"connection_config.{key}")
             if code in _ABSENT:
                 return self._place.wrong(told, "correct the bucket's name")
             return (TransientError if status >= _SERVER_ERROR else PermanentError)(told)

@@ -382,6 +382,64 @@ def test_files_of_a_bucket(root: Path, bucket: Bucket) -> None:
         read(root, "s3://no-such-bucket-of-ours/in/z.csv", **options)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (
+            {"secret_key": "wrong"},
+            r"column connection_config\.secret_key: .* 403 SignatureDoesNotMatch; correct secret_key",
+        ),
+        (
+            {"access_key": "AKIA0000000000000000"},
+            r"column connection_config\.access_key: .* 403 InvalidAccessKeyId; correct access_key",
+        ),
+        ({"bucket": "no-such-bucket-of-ours"}, r"column connection_url: .* 404 NoSuchBucket; correct the bu"),
+        (
+            {"file": "absent.csv"},
+            r"column connection_url: no file fits absent\.csv in s3:.*; there are a\.csv",
+        ),
+    ],
+)
+def test_what_a_bucket_refuses_names_what_to_change(
+    root: Path, verifying_bucket: Bucket, wrong: dict[str, str], told: str
+) -> None:
+    given = verifying_bucket
+    given.client.put_object(Bucket=given.name, Key="in/a.csv", Body=SALES.encode())
+    row = {"bucket": given.name, "file": "a.csv", "secret_key": given.secret_key, **wrong}
+    url = f"s3://{row.pop('bucket')}/in/{row.pop('file')}"
+    options: Any = {"endpoint_url": given.endpoint, "access_key": given.access_key, **row}
+
+    with pytest.raises(ConfigurationError, match=rf"report_datasources 7, {told}") as raised:
+        read(root, url, **options)
+
+    assert options["secret_key"] not in str(raised.value)
+    if "absent" not in url:
+        with pytest.raises(ConfigurationError, match=told):
+            connector(root, url, **options).check(5)
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "column"),
+    [
+        (
+            "s3://b/x.csv",
+            {"endpoint_url": "http://no-such-host.invalid", "access_key": "a", "secret_key": "b"},
+            r"connection_config\.endpoint_url",
+        ),
+        ("https://no-such-host.invalid/x.csv", {}, "connection_url"),
+        ("sftp://u@no-such-host.invalid/x.csv", {"password": "secret"}, "connection_url"),
+    ],
+)
+def test_an_unknown_host_names_what_to_change(
+    root: Path, url: str, options: dict[str, Any], column: str
+) -> None:
+    made = connector(root, url, **options)
+
+    for ask in (made.resolve, lambda: made.check(5), lambda: read(root, url, **options)):
+        with pytest.raises(ConfigurationError, match=rf"report_datasources 7, column {column}: unknown host"):
+            ask()
+
+
 def test_files_over_sftp(root: Path, sftp_server: SftpServer, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
