@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
@@ -49,7 +50,9 @@ _FOUND = {
     "DOUBLE": _matches(rf"{_NUMBER}([eE][+-]?\d{{1,3}})?", "DOUBLE") + " AND length(@) <= 16",
     # Ten characters: neither `infinity` nor a year that files cannot show.
     "DATE": "strlen(@) = 10 AND CAST(TRY_CAST(@ AS DATE) AS VARCHAR) = @",
-    "TIMESTAMP": f"regexp_full_match(@, '{_MOMENT}') AND {_within('TIMESTAMP')}",
+    # Most are written as DuckDB writes them, which takes less time to see than a pattern.
+    "TIMESTAMP": f"{_within('TIMESTAMP')} AND CASE WHEN CAST(TRY_CAST(@ AS TIMESTAMP) AS VARCHAR) = @ "
+    f"THEN true ELSE regexp_full_match(@, '{_MOMENT}') END",
     "TIMESTAMP WITH TIME ZONE": f"regexp_full_match(@, '{_ZONED}') AND {_within('TIMESTAMPTZ')}",
 }
 """Type → what holds for each value, `@`, of a column that gets it, from narrow to wide; then VARCHAR."""
@@ -180,20 +183,25 @@ class _Reader:
         """Those of the wanted types that hold in all rows."""
         asked = {name: kind for name, kind in wanted.items() if kind != "VARCHAR"}
         found = {name: kind for name, kind in wanted.items() if kind == "VARCHAR"}
+        # Counted, as what stands in a CASE of its own is computed again for each use.
         measures = [
             measure
             for name, kind in asked.items()
-            for measure in (f"bool_and({_check(_FOUND[kind], name)})", *_lengths(name, kind))
+            for measure in (
+                f"count({quoted(name)})",
+                f"count_if({_FOUND[kind].replace('@', quoted(name))})",
+                *(_lengths(name) if kind == "DECIMAL" else ("0", "0")),
+            )
         ]
-        values: Iterator[object] = iter(self._row(measures, self._texts))
+        values = iter(self._row(measures, self._texts))
         for name, kind in asked.items():
-            held, whole, fraction = next(values), next(values), next(values)
-            if held is None or whole is None:
+            cells, held, whole, fraction = (next(values) for _ in range(4))
+            if not cells:
                 found[name] = "VARCHAR"
-            elif held and kind != "DECIMAL":
+            elif held == cells and kind != "DECIMAL":
                 found[name] = kind
-            elif held and int(str(whole)) + int(str(fraction)) <= _MOST_DIGITS:
-                found[name] = f"DECIMAL({int(str(whole)) + int(str(fraction))},{fraction})"
+            elif held == cells and whole + fraction <= _MOST_DIGITS:
+                found[name] = f"DECIMAL({whole + fraction},{fraction})"
         return found
 
     def _require_declared(self) -> None:
@@ -224,7 +232,7 @@ class _Reader:
     def _texts(self) -> str:
         return self.source(dict.fromkeys(self.names, "VARCHAR"))
 
-    def _row(self, expressions: Sequence[str], source: str) -> tuple[object, ...]:
+    def _row(self, expressions: Sequence[str], source: str) -> tuple[Any, ...]:
         if not expressions:
             return ()
         return tuple(self._connection.sql(f"SELECT {', '.join(expressions)} FROM {source}").fetchall()[0])
@@ -236,12 +244,10 @@ def _check(condition: str, name: str) -> str:
     return f"CASE WHEN {column} IS NOT NULL THEN coalesce({condition.replace('@', column)}, false) END"
 
 
-def _lengths(name: str, kind: str) -> tuple[str, str]:
-    """The most digits before and after the point; for other types only whether there is a value."""
-    column = quoted(name)
-    if kind != "DECIMAL":
-        return f"CASE WHEN count({column}) > 0 THEN 0 END", "0"
+def _lengths(name: str) -> tuple[str, str]:
+    """The most digits before and after the point."""
     # Of bytes and places: to split each value takes as long as to read the file.
+    column = quoted(name)
     point, size = f"instr({column}, '.')", f"strlen({column})"
     whole = f"CASE {point} WHEN 0 THEN {size} ELSE {point} - 1 END - CAST(starts_with({column}, '-') AS INT)"
     return f"max({whole})", f"max(CASE {point} WHEN 0 THEN 0 ELSE {size} - {point} END)"
