@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
 from contextlib import closing
 from typing import Any, ClassVar, Literal
@@ -26,6 +27,9 @@ _DOMAIN = "snowflakecomputing.com"
 _WRITING = frozenset({"INSERT", "UPDATE", "DELETE", "TRUNCATE", "OWNERSHIP", "ALL PRIVILEGES"})
 _SYNTAX_ERROR = 1003
 _GRACE_SECONDS = 5
+
+# The driver's core would ask the metadata services of clouds who this machine is, past any egress policy.
+os.environ.setdefault("SNOWFLAKE_DISABLE_PLATFORM_DETECTION", "true")
 
 
 class SnowflakeOptions(QueryTimedOptions):
@@ -139,7 +143,6 @@ class SnowflakeConnector(SQLConnector[SnowflakeOptions]):
                 server_session_keep_alive=False,
                 enable_server_session_keep_alive_auto_detection=False,
                 client_out_of_band_telemetry_enabled=False,
-                platform_detection_timeout_seconds=0.0,
                 use_proxy_env=False,
                 session_parameters={
                     # Nothing of Snowflake's makes a session read-only: what is not committed goes with it.

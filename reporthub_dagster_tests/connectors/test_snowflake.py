@@ -5,6 +5,9 @@ Queries run in the emulator fakesnow, behind a front of the tests' own.
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -35,6 +38,7 @@ from reporthub_dagster.reporting.errors import (
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster_tests.connectors.reading import LIMITS, read, types
 from reporthub_dagster_tests.servers.snowflake import SnowflakeDatabase
+from reporthub_dagster_tests.servers.web import WebServer
 
 _NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 # column → expression, type, value as it must come back
@@ -188,6 +192,32 @@ def test_an_account_that_knows_no_hierarchy_tells_what_its_roles_were_granted(
     told = connector_of(snowflake_database).writes(10)
 
     assert told == "create table on schemas (role FIRST), update on tables (role SECOND)"
+
+
+def test_the_driver_asks_no_metadata_service_of_a_cloud(
+    snowflake_database: SnowflakeDatabase, web_server: WebServer
+) -> None:
+    script = (
+        "import sys\n"
+        "from reporthub_dagster.connectors.snowflake import SnowflakeConnector\n"
+        "from reporthub_dagster.connectors.source_settings import SourceSettings\n"
+        "from reporthub_dagster.network.egress import EgressPolicy\n"
+        "from reporthub_dagster.reporting.records import DataSource\n"
+        "settings = SourceSettings(EgressPolicy.parse('default', '127.0.0.1'))\n"
+        "print(SnowflakeConnector(DataSource(7, 's', 'snowflake', sys.argv[1], {}), settings).check(10))\n"
+    )
+    metadata = {"AWS_EC2_METADATA_SERVICE_ENDPOINT": f"http://127.0.0.1:{web_server.port}"}
+
+    answer = subprocess.run(  # a process of its own: the driver asks once
+        [sys.executable, "-c", script, snowflake_database.url],
+        env={**os.environ, **metadata},
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+
+    assert answer.stdout.startswith("Snowflake")
+    assert web_server.connections == 0
 
 
 @pytest.mark.parametrize("passphrase", [None, "geheim"])
