@@ -92,3 +92,9 @@ def test_any_text_has_an_order(text: str) -> None:
 @pytest.mark.parametrize("opener", ["\u202b", "\u2067", "\u202e", "("])
 def test_depth_without_end_has_an_end(opener: str) -> None:
     assert max(paragraph_levels("\u05d0" + opener * 300 + "a")[1]) <= 126
+
+
+def test_isolates_that_are_too_deep_end_where_they_should() -> None:
+    _, levels = paragraph_levels("\u2067" * 200 + "\u2069" * 140 + "\u05d0")
+
+    assert levels[-1] == 2 * 60 - 1
