@@ -29,15 +29,19 @@ def main() -> int:
     sink: AbstractContextManager[dict[str, str]] = nullcontext({})
     if not settings.smtp_host:
         sink = mail_sink(demo_folder(settings) / "mail")
-    roots = {"REPORTHUB_FILE_ROOTS": settings.file_roots or str(demo_folder(settings))}
     port = os.environ.get("PORT", "3000")
+    ours = {
+        "REPORTHUB_FILE_ROOTS": settings.file_roots or str(demo_folder(settings)),
+        "REPORTHUB_UI_URL": settings.ui_url or f"http://127.0.0.1:{port}",
+        "REPORTHUB_EGRESS_ALLOW": f"{settings.egress_allow} 127.0.0.1",
+    }
     command = [sys.executable, "-m", "dagster", "dev", "-w", "workspace.yaml", "-h", "127.0.0.1", "-p", port]
     # Dagster stops its services with SIGINT: they must not inherit that it is ignored (`make dev &`).
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with (
         sink as smtp,
         planes_api(settings.home / "reporthub.db") as api,
-        environment({**smtp, **api, **roots, "REPORTHUB_EGRESS_ALLOW": f"{settings.egress_allow} 127.0.0.1"}),
+        environment({**smtp, **api, **ours}),
         subprocess.Popen(command) as dagster,  # noqa: S603 - our own words
     ):
         signal.signal(signal.SIGTERM, lambda *_: dagster.send_signal(signal.SIGINT))

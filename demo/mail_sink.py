@@ -34,7 +34,12 @@ def mail_sink(folder: Path) -> Iterator[dict[str, str]]:
     controller = Controller(_Keeper(folder), hostname="127.0.0.1", port=_free_port())
     controller.start()
     try:
-        yield {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": str(controller.port), "SMTP_USE_TLS": "false"}
+        yield {
+            "SMTP_HOST": "127.0.0.1",
+            "SMTP_PORT": str(controller.port),
+            "SMTP_USE_TLS": "false",
+            "SMTP_FROM_EMAIL": "reports@example.com",  # of notices; the demo's deliveries name their own
+        }
     finally:
         controller.stop()
 

@@ -62,7 +62,14 @@ class Checker:
     say: Callable[[str], None]
 
     def findings(self) -> Iterator[Finding]:
-        """Every fault of every active row; a faulty row hides no other."""
+        """Every fault of every active row, once for all who meet it; a faulty row hides no other."""
+        told = set()
+        for finding in self._findings():
+            if finding not in told:
+                told.add(finding)
+                yield finding
+
+    def _findings(self) -> Iterator[Finding]:
         for table, model, check in (
             ("report_datasources", ReportDatasource, self._data_source),
             ("report_configs", ReportConfig, self._config),

@@ -250,6 +250,29 @@ def test_check_names_every_faulty_row_in_a_line(world: World) -> None:
     assert len(reporthub("check").stdout.splitlines()) == len(texts)
 
 
+@on_sqlite
+def test_check_names_a_fault_once_that_several_rows_meet(world: World) -> None:
+    needs_key = {"auth": {"type": "api_key", "value": {"env": "NO_SUCH_KEY"}}}
+    world.go.insert(
+        "report_datasources",
+        id=3,
+        name="planes",
+        connection_url="http://127.0.0.1:1/planes",
+        db_type="http_api",
+        connection_config=needs_key,
+    )
+    world.go.insert(
+        "report_configs",
+        id=5,
+        report_name="Seats",
+        report_query="SELECT * FROM planes",
+        datasource_id=1,
+        parameters={"sources": {"planes": 3}},
+    )
+    (fault,) = document(reporthub("check", "--json"))["findings"]
+    assert fault["text"].startswith("report_datasources 3, column connection_config.auth.value")
+
+
 @on_mariadb
 def test_ctrl_c_cancels_the_run_and_its_query(world: World, mariadb_server: MariaDBServer) -> None:
     reporthub("init")
