@@ -71,3 +71,19 @@ def test_decimals_that_arrow_has_no_type_for_are_exact_text(precision: int, scal
 
     assert text_kind(column.field) == "decimal"
     assert values_of(column, b"12345678901234567890.5") == ["12345678901234567890.5"]
+
+
+@given(st.lists(st.none() | st.text(max_size=5) | st.just("a"), max_size=20), st.integers(0, 20))
+def test_text_of_any_part_of_a_column_is_as_it_was(texts: list[str | None], begin: int) -> None:
+    cells = pa.array([text if text is None else text.encode() for text in texts], pa.binary())
+
+    assert arrow_columns.utf8_of(cells[begin:], "t").to_pylist() == texts[begin:]
+
+
+@pytest.mark.parametrize("bad", [b"\xff", b"\x80", b"\xc3", b"\xed\xa0\x80"])
+def test_text_that_is_not_utf8_is_refused_where_it_stands(bad: bytes) -> None:
+    cells = pa.array([b"fine", bad, b"fine"], pa.binary())
+
+    assert arrow_columns.utf8_of(cells[2:], "t").to_pylist() == ["fine"]
+    with pytest.raises(PermanentError, match="'t' holds text that is not valid UTF-8"):
+        arrow_columns.utf8_of(cells[1:], "t")
