@@ -332,11 +332,11 @@ def test_a_query_may_run_in_parallel(database: PostgreSQLDatabase, tmp_path: Pat
         "'SELECT backend_type FROM pg_stat_activity WHERE pid = pg_backend_pid()'",
     )
 
-    _, rows = read(
-        connector_of(database), "SELECT process(a) AS process, count(*) AS n FROM t GROUP BY 1", tmp_path
-    )
+    counts = "SELECT process(a) AS process, count(*) AS n FROM t GROUP BY 1"
+    # A server whose workers are all taken does without: it may have some the next time.
+    tries = (read(connector_of(database), counts, tmp_path)[1] for _ in range(20))
 
-    assert rows == [{"process": "parallel worker", "n": 1000}]
+    assert [{"process": "parallel worker", "n": 1000}] in tries
 
 
 def test_a_missing_right_names_the_row(database: PostgreSQLDatabase, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_column_name_is_text_as_well(tmp_path: Path) -> None:
 
 
 def test_an_invalid_option_names_itself_and_what_is_valid(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match=r"one of , ; \| or a tab") as caught:
+    with pytest.raises(ConfigurationError, match=r'one of "," ";" "\|" or a tab') as caught:
         written(two(tmp_path, ("a", "b")), delimiter="::")
 
     assert (caught.value.column, caught.value.value) == ("parameters.format.delimiter", "::")
