@@ -157,6 +157,10 @@ def test_names_become_distinct_in_a_way_that_people_expect(names: list[str], exp
     assert distinct_names(names) == expected
 
 
+def test_names_become_distinct_for_readers_that_do_not_look_at_case() -> None:
+    assert distinct_names(["ID", "id", "Id_2", "x"], str.lower) == ["ID", "id_3", "Id_2", "x"]
+
+
 @given(st.lists(st.sampled_from(["", "a", "a_2", "a_3", "a_2_2", "column_1", "column_2", "b"]), max_size=12))
 def test_names_become_distinct_whatever_they_are(names: list[str]) -> None:
     distinct = distinct_names(names)

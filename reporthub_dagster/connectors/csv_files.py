@@ -266,7 +266,7 @@ def _header(path: Path, name: str, form: CsvForm) -> tuple[str, list[str]]:
         cells = next(csv.reader(file, delimiter=delimiter, quotechar=form.quote), [])
     if not cells:
         raise PermanentError(f"the file {name} is empty: it has no header")
-    return delimiter, distinct_names(cells)
+    return delimiter, distinct_names(cells, str.lower)
 
 
 def _wrong(column: str, problem: str, valid: str, value: object = None) -> ConfigurationError:

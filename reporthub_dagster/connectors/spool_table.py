@@ -8,7 +8,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from reporthub_dagster.storage.spool import Spool, text_kind
+from reporthub_dagster.storage.spool import Spool, distinct_names, text_kind
 
 _MOST_DIGITS = 38
 
@@ -16,12 +16,12 @@ _MOST_DIGITS = 38
 def attach_spool(connection: duckdb.DuckDBPyConnection, name: str, path: Path) -> None:
     """Make a spool a table: streamed from disk, its exact decimals numbers and its documents JSON.
 
-    Decimals of more digits than DuckDB has are text.
+    Decimals of more digits than DuckDB has are text. It takes `ID` and `id` for one: the second is `id_2`.
     """
     spool = Spool.open(path)
-    wide = [field.name for field in spool.schema if pa.types.is_decimal256(field.type)]
-    connection.register(f"spool of {name}", _Stream(spool, frozenset(wide)))
-    chosen = ", ".join(_selected(spool, field, wide) for field in spool.schema)
+    names = distinct_names(spool.schema.names, str.lower)
+    connection.register(f"spool of {name}", _Stream(spool, names))
+    chosen = ", ".join(_selected(spool, *pair) for pair in zip(spool.schema, names, strict=True))
     connection.execute(f"CREATE VIEW {quoted(name)} AS SELECT {chosen} FROM {quoted(f'spool of {name}')}")
 
 
@@ -32,16 +32,19 @@ class _Stream:
 
     Args:
         spool: What is read.
-        as_text: Columns that the engine has no type for.
+        names: What its columns are called.
     """
 
-    def __init__(self, spool: Spool, as_text: frozenset[str]) -> None:
+    def __init__(self, spool: Spool, names: list[str]) -> None:
         self._spool = spool
-        fields = [pa.field(one.name, pa.utf8()) if one.name in as_text else one for one in spool.schema]
-        self._schema = pa.schema(fields)
+        fields = zip(names, spool.schema, strict=True)
+        self._schema = pa.schema(
+            [(name, pa.utf8() if _is_wide(field) else field.type) for name, field in fields]
+        )
 
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
-        batches = (batch.cast(self._schema) for batch in self._spool.batches())
+        names = self._schema.names
+        batches = (batch.rename_columns(names).cast(self._schema) for batch in self._spool.batches())
         return pa.RecordBatchReader.from_batches(self._schema, batches).__arrow_c_stream__(requested_schema)
 
 
@@ -50,11 +53,16 @@ def quoted(name: str) -> str:
     return '"{}"'.format(name.replace('"', '""'))
 
 
-def _selected(spool: Spool, field: pa.Field, wide: list[str]) -> str:
-    name, kind = quoted(field.name), text_kind(field)
+def _is_wide(field: pa.Field) -> bool:
+    wide: bool = pa.types.is_decimal256(field.type)
+    return wide
+
+
+def _selected(spool: Spool, field: pa.Field, column: str) -> str:
+    name, kind = quoted(column), text_kind(field)
     if kind == "json":
         return f"CAST({name} AS JSON) AS {name}"
-    if kind == "decimal" or field.name in wide:
+    if kind == "decimal" or _is_wide(field):
         digits = _digits(spool, field.name)
         return f"CAST({name} AS DECIMAL{digits}) AS {name}" if digits else name
     return name

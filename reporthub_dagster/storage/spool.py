@@ -9,7 +9,7 @@ The schema carries what Arrow has no type for as field metadata, key `reporthub.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,17 +40,23 @@ def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
     return tuple(Column(field.name, text_kind(field) or str(field.type)) for field in schema)
 
 
-def distinct_names(names: list[str]) -> list[str]:
-    """Names as a result may have them, made usable: `""` → `column_3`, a second `id` → `id_2`."""
+def distinct_names(names: list[str], form: Callable[[str], str] = str) -> list[str]:
+    """Names as a result may have them, made usable: `""` → `column_3`, a second `id` → `id_2`.
+
+    Args:
+        names: As they came.
+        form: No two names have the same; `str.lower` where a reader does not tell `ID` from `id`.
+    """
+    given = {form(name) for name in names}
     taken: set[str] = set()
     result = []
     for position, raw in enumerate(names, start=1):
         base = raw or f"column_{position}"
         name, count = base, 1
-        while name in taken or (count > 1 and name in names):
+        while form(name) in taken or (count > 1 and form(name) in given):
             count += 1
             name = f"{base}_{count}"
-        taken.add(name)
+        taken.add(form(name))
         result.append(name)
     return result
 

@@ -278,6 +278,19 @@ def test_a_sheet_of_a_workbook_is_chosen_by_name(root: Path) -> None:
         read(root, "x.xlsx", sheet="No")
 
 
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl", "x.parquet"])
+def test_columns_that_differ_only_in_case_keep_their_values(root: Path, name: str) -> None:
+    if name.endswith("parquet"):
+        pa.parquet.write_table(pa.table({"ID": [1, 2], "id": [3, 4]}), root / name)
+    else:
+        text = "ID,id\n1,3\n2,4\n" if name.endswith("csv") else '{"ID": 1, "id": 3}\n{"ID": 2, "id": 4}\n'
+        (root / name).write_text(text)
+
+    _, rows = read(root, name)
+
+    assert [list(row.values()) for row in rows] == [[1, 3], [2, 4]]
+
+
 def test_wildcards_and_variables_name_several_files_in_order(root: Path) -> None:
     for name, rows in (
         ("s_2025-01-31_b.csv", "3"),
