@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from functools import lru_cache
@@ -54,6 +55,11 @@ LONGEST = (
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Say where the browser tests leave what they saw."""
     parser.addoption("--screenshots", type=Path, default=Path(".screenshots"), help="Folder of screenshots.")
+
+
+def pytest_configure() -> None:
+    """Hear interrupts in the background of a script too, where they are ignored: some tests send them."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
