@@ -8,7 +8,6 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import dagster as dg
 import pytest
@@ -20,7 +19,8 @@ from reporthub_dagster.notices import tell_late
 from reporthub_dagster.reaper_sensor import execution_reaper_sensor
 from reporthub_dagster.reporting.breaker_policy import BreakerPolicy
 from reporthub_dagster.resources import HubDatabase
-from reporthub_dagster_tests.installation import PARAMETERS, ZONE, World
+from reporthub_dagster.settings import Settings
+from reporthub_dagster_tests.installation import PARAMETERS, World
 from reporthub_dagster_tests.servers.smtp import Mail, MailServer
 
 OPERATOR = "ops@hub.test"
@@ -232,7 +232,8 @@ def test_why_nobody_can_be_told_names_no_row_that_there_is_not(world: World) -> 
     ask(world, "go-1", 45)
     said: list[object] = []
     smtp = replace(world.mail.environment, from_email=None)
-    with closing(Hub(f"sqlite:///{world.home / 'reporthub.db'}", ZoneInfo(ZONE))) as hub:
+    settings = Settings.load()
+    with closing(Hub(settings.hub_url, settings.hub_zone)) as hub:
         tell_late(hub, DestinationSettings(smtp=smtp), datetime.now(UTC), said.append)
         barred = MailPolicy(allowed_domains=("elsewhere.test",))
         tell_late(
@@ -247,14 +248,15 @@ def test_why_nobody_can_be_told_names_no_row_that_there_is_not(world: World) -> 
 def test_a_mail_server_that_is_away_is_not_tried_for_a_notice(world: World) -> None:
     ask(world, "go-1", 45)
     said: list[object] = []
-    with closing(Hub(f"sqlite:///{world.home / 'reporthub.db'}", ZoneInfo(ZONE))) as hub:
+    settings = Settings.load()
+    with closing(Hub(settings.hub_url, settings.hub_zone)) as hub:
         circuits = Circuits(hub, BreakerPolicy())
         for _ in range(3):
             circuits.failed(Admission(f"smtp://{world.mail.host}:{world.mail.port}"), "no answer")
-        settings = DestinationSettings(smtp=world.mail.environment)
-        tell_late(hub, settings, datetime.now(UTC), said.append)
+        environment = DestinationSettings(smtp=world.mail.environment)
+        tell_late(hub, environment, datetime.now(UTC), said.append)
         assert notices(world) == []
         assert "a notice is not sent: smtp://" in str(said)
         circuits.answered(f"smtp://{world.mail.host}:{world.mail.port}")
-        tell_late(hub, settings, datetime.now(UTC), said.append)
+        tell_late(hub, environment, datetime.now(UTC), said.append)
     assert subjects(world) == ["Late: Sales"]

@@ -95,11 +95,12 @@ class MariaDBServer(PrivateServer):
 
     def create(self) -> None:
         """Make the data folder, the certificates and the account, then start."""
+        self._temporary.mkdir()
         subprocess.run(
             [
                 binary("mariadb-install-db", "mysql_install_db"),
                 "--no-defaults",
-                f"--datadir={self.home / 'data'}",
+                *self._folders(),
                 "--auth-root-authentication-method=normal",
                 "--skip-test-db",
                 *_user_option(),
@@ -119,12 +120,20 @@ class MariaDBServer(PrivateServer):
                 cursor.execute("CREATE USER %s@%s IDENTIFIED BY %s", account)
                 cursor.execute("GRANT ALL PRIVILEGES ON *.* TO %s@%s WITH GRANT OPTION", account[:2])
 
+    @property
+    def _temporary(self) -> Path:
+        return self.home / "tmp"
+
+    def _folders(self) -> list[str]:
+        # A server that starts removes the temporary tables of others from the folder that is everybody's.
+        return [f"--datadir={self.home / 'data'}", f"--tmpdir={self._temporary}"]
+
     def _command(self) -> list[str]:
         return [
             binary("mariadbd", "mysqld"),
             "--no-defaults",
             *_user_option(),
-            f"--datadir={self.home / 'data'}",
+            *self._folders(),
             f"--socket={self.socket}",
             f"--pid-file={self.home / 'mariadb.pid'}",
             f"--port={self.port}",
