@@ -79,9 +79,9 @@ class Case(ABC):
     def options(self) -> dict[str, Any]:
         """`delivery_config`, with the canary as its password."""
 
-    @abstractmethod
     def unreachable(self) -> Destination:
         """One whose other side is not there."""
+        return self.at(free_port())
 
     @abstractmethod
     def arrived(self, person: str) -> dict[str, bytes]:
@@ -101,7 +101,7 @@ class Case(ABC):
 
     def at(self, port: int, seconds: float = 5.0) -> Destination:
         """One for `people` whose server is on another port and has so many seconds for each answer."""
-        raise NotImplementedError
+        return self.build({**self.options(), "port": port, "timeout": seconds}, *self.people)
 
     def wrong_password(self) -> Destination:
         """One whose password the other side does not take."""
@@ -157,9 +157,6 @@ class EmailCase(Case):
             "username": "hub",
             "password": CANARY,
         }
-
-    def unreachable(self) -> Destination:
-        return self.at(free_port())
 
     def at(self, port: int, seconds: float = 5.0) -> Destination:
         self._within(seconds)
@@ -281,9 +278,6 @@ class WebhookCase(Case):
             "send_file": True,
         }
 
-    def unreachable(self) -> Destination:
-        return self.at(free_port())
-
     def at(self, port: int, seconds: float = 5.0) -> Destination:
         self._within(seconds)
         return self.build({**self.options(), "url": f"http://127.0.0.1:{port}/{CANARY}"}, *self.people)
@@ -349,12 +343,6 @@ class SftpCase(FolderCase):
             "timeout": 10,
         }
 
-    def unreachable(self) -> Destination:
-        return self.at(free_port())
-
-    def at(self, port: int, seconds: float = 5.0) -> Destination:
-        return self.build({**self.options(), "port": port, "timeout": seconds}, *self.people)
-
     def wrong_password(self) -> Destination:
         without = {key: value for key, value in self.options().items() if key != "private_key"}
         return self.build({**without, "password": "wrong"}, *self.people)
@@ -401,9 +389,6 @@ class S3Case(Case):
     def options(self) -> dict[str, Any]:
         keys = {"access_key": f"AK{CANARY}", "secret_key": CANARY, "session_token": CANARY}
         return {"bucket": self.bucket.name, "endpoint_url": self.bucket.endpoint, **keys}
-
-    def unreachable(self) -> Destination:
-        return self.at(free_port())
 
     def at(self, port: int, seconds: float = 5.0) -> Destination:
         self._within(seconds)
@@ -492,12 +477,6 @@ class SmbCase(Case):
             "password": SMB_PASSWORD,
             "timeout": 10,
         }
-
-    def unreachable(self) -> Destination:
-        return self.at(free_port())
-
-    def at(self, port: int, seconds: float = 5.0) -> Destination:
-        return self.build({**self.options(), "port": port, "timeout": seconds}, *self.people)
 
     def wrong_password(self) -> Destination:
         return self.build({**self.options(), "password": "wrong"}, *self.people)
