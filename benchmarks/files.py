@@ -6,7 +6,8 @@ printed is CPU seconds and peak memory. How many times less is about what the ro
 of the rows shows it, is taken off. It ends with 1 when a figure is below its floor.
 
 Rivals: `duckdb.sql(…).df()`, `pandas.read_csv`, `pandas.read_parquet`, each with `to_csv`; for the join two
-`pandas.read_sql`, `merge` and `to_csv`.
+`pandas.read_sql`, `merge` and `to_csv`. Limit: the engine's own writer in one step, which keeps no spool and
+follows none of our rules.
 """
 
 from __future__ import annotations
@@ -52,19 +53,22 @@ def main(rows: int) -> int:
             Work("csv", "file", "{}.csv", "SELECT * FROM data", (8, 1)),
             Work("parquet", "file", "{}.parquet", "SELECT * FROM data", (8, 2)),
         ]
-        print(f"{'work':30}{'CPU s':>8}{'MB':>7}{'pandas':>9}{'MB':>7}{'times':>7}  goals")
+        print(f"{'work':30}{'CPU s':>8}{'MB':>7}{'pandas':>9}{'MB':>7}{'times':>7}{'limit':>7}  goals")
         held = [_compared(work, made, rows) for work in works]
         held.append(_joined(urls, folder))
     return int(not all(held))
 
 
 def _compared(work: Work, files: dict[int, Path], rows: int) -> bool:
-    small, usage, small_rival, rival = (
+    small, usage, small_rival, rival, small_limit, limit = (
         _run(work, contender, files[count])
-        for contender in ("ours", "pandas")
+        for contender in ("ours", "pandas", "straight")
         for count in (rows // 10, rows)
     )
-    times = (rival.cpu - small_rival.cpu) / (usage.cpu - small.cpu)
+    times, most = (
+        (rival.cpu - small_rival.cpu) / (of_all.cpu - of_few.cpu)
+        for of_few, of_all in ((small, usage), (small_limit, limit))
+    )
     growth = usage.rss - small.rss
     goal, floor = work.times
     missed = "" if times >= goal else f", floor {floor:g}x {_word(times >= floor)}"
@@ -72,7 +76,8 @@ def _compared(work: Work, files: dict[int, Path], rows: int) -> bool:
         f"{goal:g}x {_word(times >= goal)}{missed}",
         f"{growth:+.0f} MB for ten times the rows: {_word(growth <= FLAT_MB)}",
     ]
-    print(_line(f"{work.name} to csv, {rows:,} rows", usage, rival, times), ", ".join(words), flush=True)
+    line = _line(f"{work.name} to csv, {rows:,} rows", usage, rival, times)
+    print(f"{line}{most:7.1f} ", ", ".join(words), flush=True)
     return times >= floor and growth <= FLAT_MB
 
 
@@ -82,7 +87,7 @@ def _joined(urls: dict[str, str], folder: Path) -> bool:
     rival = measured(CONTENDERS, "join_pandas", json.dumps(urls), JOIN, target)
     holds = usage.rss <= JOIN_MB
     name = "MariaDB joined to PostgreSQL"
-    print(_line(name, usage, rival, rival.cpu / usage.cpu), f"below {JOIN_MB:g} MB: {_word(holds)}")
+    print(_line(name, usage, rival, rival.cpu / usage.cpu), f"{'':7} below {JOIN_MB:g} MB: {_word(holds)}")
     return holds
 
 
@@ -104,7 +109,7 @@ def _files(folder: Path, rows: int) -> Path:
 
 
 def _line(name: str, ours: Usage, rival: Usage, times: float) -> str:
-    return f"{name:30}{ours.cpu:8.1f}{ours.rss:7.0f}{rival.cpu:9.1f}{rival.rss:7.0f}{times:7.1f} "
+    return f"{name:30}{ours.cpu:8.1f}{ours.rss:7.0f}{rival.cpu:9.1f}{rival.rss:7.0f}{times:7.1f}"
 
 
 def _word(holds: bool) -> str:

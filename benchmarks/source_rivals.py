@@ -11,6 +11,15 @@ from sqlalchemy.engine import make_url
 ENDLESS_SECONDS = 3600
 
 
+def postgresql(url: str, query: str) -> object:
+    """What pandas reads through SQLAlchemy and psycopg."""
+    import pandas as pd  # noqa: PLC0415 - in the measured process alone
+    from sqlalchemy import create_engine, text  # noqa: PLC0415
+
+    with create_engine(url).connect() as connection:
+        return pd.read_sql(text(query), connection)
+
+
 def clickhouse(url: str, query: str) -> object:
     """clickhouse-connect's own frame."""
     import clickhouse_connect  # noqa: PLC0415 - in the measured process alone
@@ -130,6 +139,7 @@ def _frame(cursor: Any) -> object:
 
 
 RIVALS: dict[str, Callable[[str, str], object]] = {
+    "postgresql": postgresql,
     "clickhouse": clickhouse,
     "mongodb": mongodb,
     "sqlserver": sqlserver,

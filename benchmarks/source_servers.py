@@ -13,10 +13,18 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from reporthub_dagster_tests.servers.bigquery import PROJECT, BigQueryEmulator, BigQueryFront, ask
 from reporthub_dagster_tests.servers.clickhouse import ClickHouseServer
 from reporthub_dagster_tests.servers.mongodb import MongoDBFront, MongoDBServer
+from reporthub_dagster_tests.servers.postgresql import PostgreSQLServer
 from reporthub_dagster_tests.servers.process import private
 from reporthub_dagster_tests.servers.snowflake import SnowflakeServer
 from reporthub_dagster_tests.servers.sqlserver import SQLServerStandIn
 from reporthub_dagster_tests.servers.trino import TrinoServer
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """The URL of a database of a private server."""
+    with private("postgresql", PostgreSQLServer) as server:
+        yield server.url()
 
 
 @contextmanager

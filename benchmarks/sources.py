@@ -3,8 +3,8 @@
 `python -m benchmarks.sources [ROWS] [KIND …]` starts the engines that tests use, runs each contender in a
 process of its own and prints a table. It ends with 1 when a figure is below its floor. Only the clients are
 measured: what an emulator or a stand-in costs, or how slow it is, does not count. Oracle is not measured: its
-driver has no server here. PostgreSQL and MySQL are in `benchmarks.data_path`, DuckDB and files in
-`benchmarks.files`.
+driver has no server here. MySQL is in `benchmarks.data_path`, with PostgreSQL again, start-up included;
+DuckDB and files are in `benchmarks.files`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,14 @@ from reporthub_dagster.network.egress import EgressPolicy
 ROWS = 1_000_000
 MODULE = "benchmarks.sources"
 
+POSTGRESQL = """
+SELECT n::bigint AS id, n % 50000 AS customer, (n % 300)::smallint AS quantity,
+  (n * 1.37 % 100000)::numeric(14,2) AS amount, (n / 7.0)::float8 AS rate, date '2025-01-01' + n % 365 AS day,
+  timestamp '2025-01-01' + n * 31 * interval '1 second' AS created_at, n % 2 = 1 AS paid,
+  (array['PAID', 'SETTLED', 'FAILED'])[1 + n % 3] AS status, lpad(upper(to_hex(n)), 8, '0') AS code,
+  'Customer ' || n % 50000 || ' Łódź' AS name, 'order ' || n || ', "quoted"' AS note,
+  (array['EU', 'US', 'APAC', NULL])[1 + n % 4] AS region
+FROM generate_series(1, {rows}) AS n"""
 CLICKHOUSE = """
 SELECT number AS id, toInt32(number % 50000) AS customer, toInt16(number % 300) AS quantity,
   toDecimal64(number % 100000, 2) AS amount, number / 7 AS rate, toDate('2025-01-01') + number % 365 AS day,
@@ -97,6 +105,7 @@ class Source:
 
 
 SOURCES = (
+    Source("postgresql", servers.postgresql, "its server", POSTGRESQL, share=1, goal=8, floor=5),
     Source("clickhouse", servers.clickhouse, "its engine", CLICKHOUSE, share=1, goal=8, floor=3),
     Source("mongodb", servers.mongodb, "emulator", MONGODB, share=0.2, goal=1, floor=0.8),
     Source("sqlserver", servers.sqlserver, "stand-in", DUCKDB, share=0.2, goal=1, floor=0.8),
