@@ -23,7 +23,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import UTC, tzinfo
 from decimal import Decimal
 
 import pyarrow as pa
@@ -111,6 +111,12 @@ def _floats(array: pa.Array, _: TextStyle) -> pa.Array:
         return texts
     # Finite numbers hold neither word, so whole columns can be replaced.
     return pc.replace_substring(pc.replace_substring(texts, "nan", "NaN"), "inf", "Infinity")
+
+
+def float_text(value: float) -> str:
+    """One float as its column's cells are written."""
+    text: str = _floats(pa.array([value], pa.float64()), TextStyle(UTC))[0].as_py()
+    return text
 
 
 def all_finite(array: pa.Array) -> bool:

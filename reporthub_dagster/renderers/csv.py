@@ -66,7 +66,8 @@ class _Lines:
         self._delimiter = literal(options.delimiter)
         self._end = literal(_LINE_ENDS[options.line_ending])
         alone = len(self._fields) == 1
-        self._null = '""' if alone and not options.null else options.null
+        in_quotes = options.delimiter in options.null or (alone and not options.null)
+        self._null = f'"{options.null}"' if in_quotes else options.null
         # Numbers as they are never hold what needs quotes.
         self._shaped = options.decimal_separator != "." or look.grouped
 

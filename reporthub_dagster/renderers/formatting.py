@@ -120,7 +120,7 @@ def number_text(text: str, pattern: NumberPattern, look: Look) -> str:
     fraction = fraction[: pattern.places] + fraction[pattern.places :].rstrip("0")
     whole = whole.lstrip("0").rjust(pattern.least_digits, "0")
     if pattern.grouped:
-        whole = f"{int(whole or 0):,}".replace(",", look.thousands) if whole else ""
+        whole = _grouped(whole, look)
     sign = "-" if number < 0 and digits.strip("0.") else ""
     shown = whole + (look.decimal_separator + fraction if fraction else "")
     return f"{sign}{pattern.before}{shown}{pattern.after}"
@@ -175,8 +175,14 @@ def _separated(text: str, look: Look) -> str:
     sign, digits = ("-", whole[1:]) if whole.startswith("-") else ("", whole)
     if not digits.isdigit():
         return text.replace(".", look.decimal_separator)
-    grouped = f"{int(digits):,}".replace(",", look.thousands)
-    return f"{sign}{grouped}{look.decimal_separator if point else ''}{rest}"
+    return f"{sign}{_grouped(digits, look)}{look.decimal_separator if point else ''}{rest}"
+
+
+def _grouped(digits: str, look: Look) -> str:
+    """Thousands apart; of any length, where `int` knows an end."""
+    first = len(digits) % 3 or 3
+    rest = (digits[at : at + 3] for at in range(first, len(digits), 3))
+    return look.thousands.join([digits[:first], *rest])
 
 
 def _is_number(column: pa.Field) -> bool:

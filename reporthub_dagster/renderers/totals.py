@@ -10,12 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.types as pt
 
 from reporthub_dagster.renderers.base import Remarks
-from reporthub_dagster.renderers.cells import is_numeric
+from reporthub_dagster.renderers.cells import float_text, is_numeric
 from reporthub_dagster.storage.spool import text_kind
 
 LABEL = "Total"
 _NOT_SUMMED = "is no number and has no total"
 _DIGITS = 10_000
+_ARROW_DIGITS = 76
 
 
 class Totals:
@@ -53,14 +54,17 @@ class Totals:
     def texts(self) -> dict[int, str]:
         """The sums so far, by position of their columns, as `cell_texts` writes numbers."""
         sums = {position: f"{value:f}" for position, value in self._decimals.items()}
-        return sums | {position: repr(value) for position, value in self._floats.items()}
+        return sums | {position: float_text(value) for position, value in self._floats.items()}
 
 
 def _decimal_sum(array: pa.Array, field: pa.Field) -> Decimal:
     if text_kind(field) == "decimal":
         return sum((_finite(text) for text in array.to_pylist()), Decimal(0))
     scale = array.type.scale if pt.is_decimal(array.type) else 0
-    wide = array.cast(pa.decimal256(76, max(scale, 0)))
+    if pt.is_decimal256(array.type) and array.type.precision + len(str(len(array))) > _ARROW_DIGITS:
+        # Arrow's sum would go round at its end, without a word.
+        return sum(array.drop_null().to_pylist(), Decimal(0).scaleb(-scale))
+    wide = array.cast(pa.decimal256(_ARROW_DIGITS, max(scale, 0)))
     return pc.sum(wide, min_count=0).as_py() or Decimal(0).scaleb(-scale)
 
 

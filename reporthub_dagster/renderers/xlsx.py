@@ -48,7 +48,6 @@ SHEET_ROWS = 1_048_576
 _SAMPLE_ROWS = 200
 _WIDTHS = (8, 60)
 _LINE_HEIGHT, _MOST_LINES = 15, 12
-_SIGNIFICANT = 15
 
 
 class XlsxRenderer(Renderer):
@@ -247,11 +246,12 @@ class _Rows:
 
     def _sum(self, position: int, text: str, style: int) -> str:
         """A sum that follows the filters, where Excel counts as exactly as we do."""
-        if len(text.strip("-").replace(".", "").strip("0")) > _SIGNIFICANT:
-            return text_cell(text, style)
         frame, letter = self._frame, letters(position + 1)
+        column = frame.columns[position]
+        if not column.keeps(text):
+            return text_cell(text, style)
         formula = f"<f>SUBTOTAL(109,{letter}{frame.first_row}:{letter}{frame.last_row})</f>"
-        follows = 0 < frame.rows == self._totals.rows and frame.columns[position].is_all_numbers
+        follows = 0 < frame.rows == self._totals.rows and column.is_all_numbers
         return f'<c s="{style}">{formula if follows else ""}<v>{text}</v></c>'
 
 

@@ -12,6 +12,7 @@ never was) and none after 9999, no negative time and no zone. So:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -32,6 +33,8 @@ _TRUTH = '"TRUE";"TRUE";"FALSE"'
 _EPOCH_SERIAL = 25_569
 """Excel's number of 1970-01-01."""
 _FIRST_SERIAL, _LAST_SERIAL = 61, 2_958_465
+_END_SERIAL = _LAST_SERIAL + 1 - 0.5 / 86_400_000
+"""From here on the time of the last day is rounded up to a day that Excel does not know."""
 _MOST_PLACES = 30
 """Decimal places that a number format may have."""
 _DECIMAL = r"^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
@@ -60,6 +63,14 @@ def number_reader(column: pa.Field) -> Reader | None:
     if text_kind(column) == "decimal":
         return _decimal_texts
     return next((reader for is_type, reader in _READERS if is_type(column.type)), None)
+
+
+def keeps(number: str, column: pa.Field) -> bool:
+    """True when Excel keeps a number of a column."""
+    if pt.is_floating(column.type):
+        return math.isfinite(float(number))
+    short: bool = _is_short(pa.array([number], TEXT))[0].as_py()
+    return short
 
 
 def _integers(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
@@ -142,7 +153,8 @@ def _moments(local: pa.Array, offset: pa.Array | None) -> Numbers:
     pattern = _with_fraction(_DATE_CLOCK, rest)
     if offset is not None:
         pattern = joined(literal(pattern) if isinstance(pattern, str) else pattern, offset)
-    return Numbers(_where(_is_known_day(serials), _serial(serials, rest)), pattern)
+    numbers = _serial(serials, rest)
+    return Numbers(_where(_is_known_day(numbers), numbers.cast(TEXT)), pattern)
 
 
 def _times(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
@@ -155,11 +167,11 @@ def _durations(array: pa.Array, _: pa.Field, __: TextStyle) -> Numbers:
     day = floor_divide(total, DAY_US)
     rest = pc.subtract(total, pc.multiply(day, DAY_US))
     faithful = pc.and_(pc.greater_equal(total, 0), pc.less_equal(day, _LAST_SERIAL))
-    return Numbers(_where(faithful, _serial(day, rest)), _with_fraction(_ELAPSED, rest))
+    return Numbers(_where(faithful, _serial(day, rest).cast(TEXT)), _with_fraction(_ELAPSED, rest))
 
 
 def _serial(days: pa.Array, microseconds: pa.Array) -> pa.Array:
-    return pc.add(days.cast(pa.float64()), _fraction(microseconds)).cast(TEXT)
+    return pc.add(days.cast(pa.float64()), _fraction(microseconds))
 
 
 def _fraction(microseconds: pa.Array) -> pa.Array:
@@ -177,7 +189,7 @@ def _with_fraction(clock: str, microseconds: pa.Array) -> pa.Array | str:
 
 
 def _is_known_day(serials: pa.Array) -> pa.Array:
-    return pc.and_(pc.greater_equal(serials, _FIRST_SERIAL), pc.less_equal(serials, _LAST_SERIAL))
+    return pc.and_(pc.greater_equal(serials, _FIRST_SERIAL), pc.less(serials, _END_SERIAL))
 
 
 _READERS: tuple[tuple[Callable[[pa.DataType], bool], Reader], ...] = (

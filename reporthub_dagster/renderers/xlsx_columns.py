@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from reporthub_dagster.renderers.base import Remarks
 from reporthub_dagster.renderers.cells import TEXT, cell_texts, is_numeric, joined, literal
 from reporthub_dagster.renderers.formatting import Look, pattern_of
-from reporthub_dagster.renderers.xlsx_cells import Numbers, number_reader
+from reporthub_dagster.renderers.xlsx_cells import Numbers, keeps, number_reader
 from reporthub_dagster.renderers.xlsx_styles import Style, Styles
 from reporthub_dagster.renderers.xlsx_text import cut_to_cells, escaped_cell, escaped_cells
 
@@ -89,6 +89,10 @@ class SheetColumn:
         unfaithful = pc.and_(array.is_valid(), found.texts.is_null())
         texts = cell_texts(pc.if_else(unfaithful, array, None), self._column, self._text_style)
         return self._filled(Cells(pc.coalesce(numbers.whole(), self._texts(texts).whole())))
+
+    def keeps(self, number: str) -> bool:
+        """True when a cell may hold this sum of the column as a number."""
+        return keeps(number, self._column)
 
     def _filled(self, cells: Cells) -> Cells:
         if not cells.texts.null_count:

@@ -103,6 +103,10 @@ def test_a_text_for_null_differs_from_the_same_text(tmp_path: Path) -> None:
     assert written(two(tmp_path, (None, "NULL")), null="NULL") == b'a,b\r\nNULL,"NULL"\r\n'
 
 
+def test_a_text_for_null_with_the_delimiter_stays_one_field(tmp_path: Path) -> None:
+    assert written(two(tmp_path, (None, "x")), null="none, yet") == b'a,b\r\n"none, yet",x\r\n'
+
+
 def test_lines_may_end_as_on_unix_and_have_no_header(tmp_path: Path) -> None:
     assert written(two(tmp_path, ("x", "y")), line_ending="lf", header=False) == b"x,y\n"
 

@@ -131,6 +131,15 @@ def test_separators_are_those_of_the_reader(options: dict[str, Any], text: str, 
     assert shown(tmp_path, pa.decimal128(12, 2), Decimal("-1234567.50"), **options) == text
 
 
+@pytest.mark.parametrize("options", [{}, {"column_formats": {"v": "#,##0"}}])
+def test_a_number_of_any_length_is_grouped(options: dict[str, Any], tmp_path: Path) -> None:
+    number = text_field("v", "decimal")
+
+    text = shown(tmp_path, number, "9" * 5_001, thousands_separator="'", **options)
+
+    assert text == "'".join(["999"] * 1_667)
+
+
 def test_whole_numbers_are_not_grouped_without_a_pattern(tmp_path: Path) -> None:
     assert shown(tmp_path, pa.int64(), 1234567, thousands_separator=",") == "1234567"
 

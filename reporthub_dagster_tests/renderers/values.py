@@ -125,6 +125,13 @@ VALUES = [
         {"json": "9999-12-31T23:59:59", "xlsx": datetime(9999, 12, 31, 23, 59, 59)},
     ),
     Value(
+        "timestamp that would be rounded up to the year 10,000",
+        NAIVE,
+        datetime(9999, 12, 31, 23, 59, 59, 999_999),
+        "9999-12-31 23:59:59.999999",
+        {"json": "9999-12-31T23:59:59.999999"},
+    ),
+    Value(
         "instant",
         INSTANT,
         datetime(2025, 1, 31, 1, 30, tzinfo=UTC),
