@@ -18,7 +18,7 @@ from reporthub_dagster.connectors.file_places import RowPlace
 from reporthub_dagster.connectors.source_settings import SourceSettings
 from reporthub_dagster.connectors.tabular import Budget
 from reporthub_dagster.network.egress import EgressError
-from reporthub_dagster.network.http_client import http_client, tls_context
+from reporthub_dagster.network.http_client import decoded, http_client, tls_context
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
 
 ATTEMPTS = 3
@@ -67,12 +67,15 @@ class HttpFetcher:
 
     def __init__(self, settings: SourceSettings, place: RowPlace, ca_file: str | None = None) -> None:
         self._place = place
+        self._seconds = settings.fetch_seconds
         try:
             context = tls_context(ca_file)
         except OSError:
             valid, column = "give the path of a PEM file", "connection_config.tls_ca_file"
             raise place.wrong("the file cannot be used", valid, column=column, value=ca_file) from None
-        self._client = http_client(settings.egress, settings.fetch_seconds, context=context)
+        self._client = http_client(
+            settings.egress, settings.fetch_seconds, context=context, answer_seconds=lambda: self._seconds
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -103,11 +106,12 @@ class HttpFetcher:
 
     def _once(self, ask: Ask, target: Path, budget: Budget) -> Answered:
         where = host_of(ask.url)
+        self._seconds = budget.seconds
         try:
             with self._client.stream(ask.method, ask.url, headers=dict(ask.headers), json=ask.json) as answer:
                 self._require_success(answer, where)
                 with target.open("wb") as out:
-                    for piece in answer.iter_bytes():  # as it comes: the time is looked at with each piece
+                    for piece in decoded(answer):  # as it comes: the time is looked at with each piece
                         budget.spend(len(piece))
                         out.write(piece)
                 return Answered(answer.headers, target)
@@ -117,6 +121,7 @@ class HttpFetcher:
             ) from None
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             failure = self._failed(error, where)
+            budget.spend(0)  # the time of the report comes before what ended with it
         raise failure
 
     def _require_success(self, answer: httpx.Response, where: str) -> None:
@@ -147,11 +152,18 @@ class HttpFetcher:
             return self._place.wrong(f"{where} cannot be asked this", "correct the URL and the headers")
         if isinstance(error, httpx.ConnectError) and _NAME_FAULT.search(str(error)):
             return self._place.wrong(f"unknown host {where}", "correct the host")
-        if isinstance(error, httpx.TimeoutException):
-            return TransientError(f"{where} did not answer in time")
-        if isinstance(error, httpx.ConnectError):
-            return TransientError(f"{where} cannot be reached: {error}")
-        return TransientError(f"{where} hung up before everything was there")
+        if isinstance(error, httpx.DecodingError):
+            return PermanentError(f"{where} sent what cannot be unpacked: {error}")
+        return TransientError(f"{where} {_passing(error)}")
+
+
+def _passing(error: Exception) -> str:
+    """What may be otherwise the next time."""
+    if isinstance(error, httpx.TimeoutException):
+        return "did not answer in time"
+    if isinstance(error, httpx.ConnectError):
+        return f"cannot be reached: {error}"
+    return "hung up before everything was there"
 
 
 def host_of(url: str) -> str:

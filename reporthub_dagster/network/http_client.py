@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable, Iterator
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpcore
 import httpx
@@ -24,6 +27,9 @@ _KINDS: tuple[tuple[type[Exception], type[httpx.TransportError]], ...] = (
     (httpcore.UnsupportedProtocol, httpx.UnsupportedProtocol),
 )
 """httpcore's exceptions as httpx's, which is what callers of a client expect."""
+_WINDOWS = {"gzip": 31, "x-gzip": 31, "deflate": 47}
+"""Content coding → zlib's word for what it looks like."""
+_PIECE = 1 << 20
 
 
 def tls_context(ca_file: str | Path | None = None, *, verify: bool = True) -> ssl.SSLContext:
@@ -44,7 +50,12 @@ def tls_context(ca_file: str | Path | None = None, *, verify: bool = True) -> ss
 
 
 def http_client(
-    policy: EgressPolicy, timeout: float, *, guarded: bool = True, context: ssl.SSLContext | None = None
+    policy: EgressPolicy,
+    timeout: float,
+    *,
+    guarded: bool = True,
+    context: ssl.SSLContext | None = None,
+    answer_seconds: Callable[[], float] | None = None,
 ) -> httpx.Client:
     """A client for one delivery; close it.
 
@@ -53,22 +64,59 @@ def http_client(
         timeout: Seconds for connecting, and for each piece that is read or written.
         guarded: URLs may not reach this machine's own services.
         context: How certificates are verified; by default with the system's authorities.
+        answer_seconds: How long an answer may take from its first byte to its last, asked before it; by
+            default `timeout`.
     """
-    transport = _GuardedTransport(_GuardedBackend(policy, guarded=guarded), context or tls_context())
+    backend = _GuardedBackend(policy, answer_seconds or (lambda: timeout), guarded=guarded)
+    transport = _GuardedTransport(backend, context or tls_context())
     return httpx.Client(
         transport=transport,
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(timeout),
-        headers={"User-Agent": "ReportHub"},
+        headers={"User-Agent": "ReportHub", "Accept-Encoding": "gzip"},
     )
+
+
+def decoded(response: httpx.Response) -> Iterator[bytes]:
+    """A body without its content coding, a megabyte at a time at the most, however little it was packed into.
+
+    A piece may be empty, so that whoever looks at the clock does so while nothing but packing arrives.
+
+    Raises:
+        httpx.DecodingError: It is broken, or packed in a way that nobody asked for.
+        httpx.TransportError: It breaks off.
+    """
+    codings = [
+        coding
+        for word in response.headers.get("content-encoding", "").split(",")
+        if (coding := word.strip().lower()) not in ("", "identity")
+    ]
+    if not codings:
+        yield from response.iter_raw()
+        return
+    if len(codings) > 1 or codings[0] not in _WINDOWS:
+        raise httpx.DecodingError(
+            f"the answer is packed as {', '.join(codings)[:60]}", request=response.request
+        )
+    unpacker = zlib.decompressobj(_WINDOWS[codings[0]])
+    try:
+        for packed in response.iter_raw():
+            yield unpacker.decompress(packed, _PIECE)
+            while unpacker.unconsumed_tail:
+                yield unpacker.decompress(unpacker.unconsumed_tail, _PIECE)
+    except zlib.error as error:
+        raise httpx.DecodingError(str(error), request=response.request) from None
+    if not unpacker.eof and response.num_bytes_downloaded:
+        raise httpx.RemoteProtocolError("the answer breaks off", request=response.request)
 
 
 class _GuardedBackend(httpcore.NetworkBackend):
     """Connects to the addresses that the policy has checked; TLS still sees the host's name."""
 
-    def __init__(self, policy: EgressPolicy, *, guarded: bool) -> None:
+    def __init__(self, policy: EgressPolicy, answer_seconds: Callable[[], float], *, guarded: bool) -> None:
         self._policy = policy
+        self._answer_seconds = answer_seconds
         self._guarded = guarded
         self._plain = httpcore.SyncBackend()
 
@@ -87,7 +135,8 @@ class _GuardedBackend(httpcore.NetworkBackend):
         failure: Exception | None = None
         for _, address in addresses:
             try:
-                return self._plain.connect_tcp(address[0], port, timeout, local_address, socket_options)
+                plain = self._plain.connect_tcp(address[0], port, timeout, local_address, socket_options)
+                return _Timed(plain, self._answer_seconds)
             except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failure = error
         raise failure or httpcore.ConnectError("the name has no address")
@@ -99,6 +148,43 @@ class _GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,  # noqa: ARG002
     ) -> httpcore.NetworkStream:
         raise httpcore.ConnectError(f"{path}: sockets of this machine are not for URLs")
+
+
+class _Timed(httpcore.NetworkStream):
+    """A connection on which an answer as a whole has a time limit: one that drips ends, too.
+
+    Args:
+        stream: The connection.
+        answer_seconds: Asked when an answer is first waited for.
+    """
+
+    def __init__(self, stream: httpcore.NetworkStream, answer_seconds: Callable[[], float]) -> None:
+        self._stream = stream
+        self._answer_seconds = answer_seconds
+        self._end: float | None = None
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        if self._end is None:
+            self._end = time.monotonic() + self._answer_seconds()
+        left = self._end - time.monotonic()
+        if left <= 0:
+            raise httpcore.ReadTimeout("the answer has no end")
+        return self._stream.read(max_bytes, left if timeout is None else min(timeout, left))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        self._end = None
+        self._stream.write(buffer, timeout)
+
+    def close(self) -> None:
+        self._stream.close()
+
+    def start_tls(
+        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        return _Timed(self._stream.start_tls(ssl_context, server_hostname, timeout), self._answer_seconds)
+
+    def get_extra_info(self, info: str) -> Any:
+        return self._stream.get_extra_info(info)
 
 
 class _GuardedTransport(httpx.BaseTransport):
