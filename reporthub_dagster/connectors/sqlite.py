@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import quote
 
 from reporthub_dagster.connectors.base import QueryLimits, refused, timed_out
+from reporthub_dagster.connectors.database_files import NotReadableError, database_file
 from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector, writable_file
 from reporthub_dagster.connectors.sqlite_stream import SQLiteStream
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
@@ -52,18 +52,17 @@ class SQLiteConnector(SQLConnector[SQLiteOptions]):
 
     def connection(self, seconds: float) -> sqlite3.Connection:
         """A new connection that can write nothing, attach nothing, and waits `seconds` for a lock."""
-        name = str(self._url.database or "").removeprefix("file:")
-        if name in ("", ":memory:") or not Path(name).is_file():
-            raise self.misconfigured(
-                f"there is no SQLite file {name!r}",
-                valid="give the path of an existing file, sqlite:////absolute/path or sqlite:///relative/path",
-            )
+        named = str(self._url.database or "").removeprefix("file:")
+        try:
+            name = database_file(named, self.settings.file_roots, "SQLite")
+        except NotReadableError as error:
+            raise self.misconfigured(error.problem, valid=error.valid) from None
         options = self._options
         given = {"immutable": int(options.immutable), "nolock": int(options.nolock)}
         given |= {key: value for key in ("vfs", "cache") if (value := getattr(options, key))}
         arguments = "".join(f"&{key}={quote(str(value))}" for key, value in given.items() if value)
         connection = sqlite3.connect(
-            f"file:{quote(name)}?mode=ro{arguments}",
+            f"file:{quote(str(name))}?mode=ro{arguments}",
             uri=True,
             timeout=min(options.timeout or options.connect_timeout, seconds),
             isolation_level=None,

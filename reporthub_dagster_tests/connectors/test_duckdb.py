@@ -13,6 +13,7 @@ import pytest
 
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.duckdb import DuckDBConnector
+from reporthub_dagster.connectors.source_settings import SourceSettings
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError, TransientError
 from reporthub_dagster.reporting.records import DataSource
@@ -27,7 +28,16 @@ def file(tmp_path: Path) -> Path:
 
 
 def connector(file: Path, **options: object) -> DuckDBConnector:
-    return DuckDBConnector(DataSource(1, "shop", "duckdb", f"duckdb:///{file}", options))
+    settings = SourceSettings(file_roots=(file.parent,))
+    return DuckDBConnector(DataSource(1, "shop", "duckdb", f"duckdb:///{file}", options), settings)
+
+
+def test_only_files_below_the_folders_of_an_operator_are_opened(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "allowed").mkdir()
+    row = DataSource(1, "shop", "duckdb", f"duckdb:///{file}", {})
+    for roots in ((), (tmp_path / "allowed",)):
+        with pytest.raises(ConfigurationError, match=r"in none of the folders .* REPORTHUB_FILE_ROOTS"):
+            DuckDBConnector(row, SourceSettings(file_roots=roots)).check(5)
 
 
 @pytest.mark.parametrize(
