@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow as pa
@@ -159,6 +160,14 @@ def test_names_become_distinct_in_a_way_that_people_expect(names: list[str], exp
 
 def test_names_become_distinct_for_readers_that_do_not_look_at_case() -> None:
     assert distinct_names(["ID", "id", "Id_2", "x"], str.lower) == ["ID", "id_3", "Id_2", "x"]
+
+
+def test_one_name_again_and_again_costs_no_more_than_others() -> None:
+    started = time.process_time()
+
+    assert distinct_names(["x"] * 100_000)[-1] == "x_100000"
+
+    assert time.process_time() - started < 5
 
 
 @given(st.lists(st.sampled_from(["", "a", "a_2", "a_3", "a_2_2", "column_1", "column_2", "b"]), max_size=12))

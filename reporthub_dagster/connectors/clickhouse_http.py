@@ -18,6 +18,7 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from reporthub_dagster.reporting.bound_query import Bind, BoundQuery
+from reporthub_dagster.reporting.decimal_text import decimal_text
 
 _EXCEPTION = re.compile(rb"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _TAIL_BYTES = 16_384
@@ -167,7 +168,7 @@ def _written(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return decimal_text(value)
     if isinstance(value, datetime):
         return f"{value.astimezone(UTC) if value.tzinfo else value:%Y-%m-%d %H:%M:%S.%f}"
     text = str(value)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pyarrow as pa
 from reporthub_dagster.connectors.base import TypeMisfit
 from reporthub_dagster.connectors.json_rows import kind_of, rows_in
 from reporthub_dagster.connectors.nested import Document, NestedColumns
+from reporthub_dagster.connectors.sheet_reader import SheetError, rows_of
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
 from reporthub_dagster.storage.spool import distinct_names, new_spool
 
@@ -19,6 +22,18 @@ _SAMPLE_ROWS = 2_000
 _BATCH_ROWS = 500
 _LARGEST_EXACT = 2**53
 Documents = Callable[[], Iterable[Document]]
+
+
+@dataclass(frozen=True, slots=True)
+class SheetLimits:
+    """What reading a workbook may take.
+
+    Attributes:
+        seconds: What is left of the time, when it is asked.
+    """
+
+    memory_bytes: int
+    seconds: Callable[[], float]
 
 
 def write_documents(target: Path, documents: Documents, declared: Sequence[pa.Field] = ()) -> None:
@@ -58,46 +73,44 @@ def json_documents(path: Path, name: str, rows: str = "") -> Iterator[Document]:
         raise PermanentError(f"the file {name} is not JSON: {error}") from None
 
 
-def sheet_documents(path: Path, name: str, sheet: str) -> Iterator[Document]:
+def sheet_documents(path: Path, name: str, sheet: str, limits: SheetLimits) -> Iterator[Document]:
     """The rows of a sheet under the names in its first row.
 
     Args:
         path: The workbook.
         name: What people call it.
         sheet: The sheet's name; empty for the first.
+        limits: What reading it may take.
 
     Raises:
         ConfigurationError: There is no such sheet.
-        PermanentError: The file is no workbook.
+        PermanentError: The file is no workbook, or takes too much.
+        TimeoutError: The time is over.
     """
-    try:
-        from python_calamine import CalamineError, CalamineWorkbook  # noqa: PLC0415 - only workbooks need it
-    except ModuleNotFoundError:
+    if find_spec("python_calamine") is None:
         raise ConfigurationError(
             f"the workbook {name} needs the package 'python_calamine'",
             table="report_datasources",
             column="connection_url",
             valid="install it with: pip install 'reporthub-dagster[files]'",
-        ) from None
+        )
     try:
-        workbook = CalamineWorkbook.from_path(str(path))
-        names = workbook.sheet_names
-        if sheet and sheet not in names:
-            raise ConfigurationError(
-                f"the workbook {name} has no such sheet",
-                table="report_datasources",
-                column="connection_config.sheet",
-                value=sheet,
-                valid=f"it has {', '.join(names)}",
-            )
-        rows = iter(workbook.get_sheet_by_name(sheet or names[0]).iter_rows())
+        rows = rows_of(path, sheet, memory_bytes=limits.memory_bytes, seconds=limits.seconds())
         header = distinct_names([str(cell).strip() for cell in next(rows, [])])
         for row in rows:
             cells = [_cell(cell) for cell in row]
             if any(cell is not None for cell in cells):
                 yield dict(zip(header, cells, strict=False))
-    except (CalamineError, OSError) as error:
-        raise PermanentError(f"the file {name} is no workbook: {error}") from None
+    except SheetError as error:
+        if error.sheets:
+            raise ConfigurationError(
+                f"the workbook {name} has no such sheet",
+                table="report_datasources",
+                column="connection_config.sheet",
+                value=sheet,
+                valid=f"it has {', '.join(error.sheets)}",
+            ) from None
+        raise PermanentError(f"the file {name} is no workbook that can be read: {error}") from None
 
 
 def _write(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -10,9 +11,14 @@ from urllib.parse import unquote, urlsplit
 
 import duckdb
 
-from reporthub_dagster.connectors.base import QueryLimits
+from reporthub_dagster.connectors.base import QueryLimits, timed_out
 from reporthub_dagster.connectors.csv_files import CsvForm, csv_select, row_problem
-from reporthub_dagster.connectors.documents import json_documents, sheet_documents, write_documents
+from reporthub_dagster.connectors.documents import (
+    SheetLimits,
+    json_documents,
+    sheet_documents,
+    write_documents,
+)
 from reporthub_dagster.connectors.duckdb_engine import Engine, literal
 from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.file_formats import FORMATS, FileFormat, as_utf8, format_of, unpacked
@@ -28,6 +34,8 @@ from reporthub_dagster.reporting.errors import ReportHubError
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster.reporting.redaction import revealed
 
+_WORKBOOK = 4
+"""Times the engine's memory: a workbook is read whole."""
 _UTF8 = frozenset({"utf-8", "utf8", "utf-8-sig"})
 _FORMS = "give a path, file:///path, s3://bucket/key, sftp://user@host/path or https://host/path"
 
@@ -136,7 +144,12 @@ class FileConnector(TabularConnector[FileOptions]):
             return _view(self._sniffed(files, csv_form, scratch, limits), files)
         spool = scratch / "data.arrow"
         declared = [declared_field(name, word) for name, word in options.columns.items()]
-        write_documents(spool, partial(self._documents, form, files), declared)
+        end = time.monotonic() + limits.remaining_seconds
+        room = SheetLimits(_WORKBOOK * self.settings.memory_mb << 20, lambda: max(end - time.monotonic(), 0))
+        try:
+            write_documents(spool, partial(self._documents, form, files, room), declared)
+        except TimeoutError:
+            raise timed_out(limits) from None
         return Table(lambda connection, name: attach_spool(connection, name, spool))
 
     def _sniffed(self, files: Mapping[Path, str], form: CsvForm, scratch: Path, limits: QueryLimits) -> str:
@@ -148,10 +161,10 @@ class FileConnector(TabularConnector[FileOptions]):
             patience.end()
             connection.close()
 
-    def _documents(self, form: FileFormat, files: Mapping[Path, str]) -> Any:
+    def _documents(self, form: FileFormat, files: Mapping[Path, str], room: SheetLimits) -> Any:
         for path, name in files.items():
             if form == "xlsx":
-                yield from sheet_documents(path, name, self._options.sheet)
+                yield from sheet_documents(path, name, self._options.sheet, room)
             else:
                 yield from json_documents(path, name, self._options.rows)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import shutil
 import zipfile
 import zlib
@@ -26,6 +27,7 @@ _ENDINGS: dict[str, FileFormat] = {
     ".ods": "xlsx",
 }
 _PIECE = 1 << 20
+_MOST_MEMBERS = 10_000
 _SIGNATURES = ((b"\x1f\x8b", "gzip"), (b"PK\x03\x04", "zip"))
 
 
@@ -77,7 +79,12 @@ def _members(
     found = False
     try:
         with zipfile.ZipFile(path) as archive:
-            for member in sorted(archive.infolist(), key=lambda one: one.filename):
+            members = archive.infolist()
+            if len(members) > _MOST_MEMBERS:
+                raise PermanentError(
+                    f"the file {name} holds {len(members):,} files; at most {_MOST_MEMBERS:,} are read"
+                )
+            for member in sorted(members, key=lambda one: one.filename):
                 hidden = member.is_dir() or member.filename.startswith(("__MACOSX/", "."))
                 if hidden or (wanted is None and format_of(member.filename) is None):
                     continue
@@ -87,7 +94,7 @@ def _members(
                     raise PermanentError(f"the file {inner} is encrypted")
                 with archive.open(member) as source:
                     yield _written(source, scratch, member.filename, budget), inner
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, lzma.LZMAError, NotImplementedError) as error:
         raise PermanentError(f"the file {name} is broken: {error}") from None
     if not found:
         raise PermanentError(f"the file {name} holds no {', '.join(FORMATS)}")
@@ -112,7 +119,7 @@ def as_utf8(path: Path, name: str, encoding: str, scratch: Path) -> Path:
     """A text file in UTF-8.
 
     Raises:
-        PermanentError: It is not in this encoding.
+        PermanentError: It is not in this encoding, or there is none of this name.
     """
     target = new_file(scratch, name)
     try:
@@ -123,4 +130,6 @@ def as_utf8(path: Path, name: str, encoding: str, scratch: Path) -> Path:
             shutil.copyfileobj(source, out, _PIECE)
     except UnicodeError as error:
         raise PermanentError(f"the file {name} is not in {encoding}: {error}") from None
+    except (LookupError, ValueError):
+        raise PermanentError(f"{encoding[:40]!r} is no encoding of text, such as latin-1 or cp1252") from None
     return target

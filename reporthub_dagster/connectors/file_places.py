@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -99,9 +99,11 @@ class LocalFiles(FilePlace):
     def fetch(self, path: str, scratch: Path, budget: Budget) -> dict[Path, str]:  # noqa: ARG002 - nothing is copied
         """See `FilePlace.fetch`; the files are read where they are."""
         pattern = self._absolute(path)
+        place = Path(fixed_part(str(pattern)))
+        self._require_inside(place.resolve(), place)  # before anybody learns what is there
         found = [pattern]
         if _WILD.search(str(pattern)):
-            found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+            found = sorted(self._fitting(pattern, budget))
         files = {self._allowed(name): self._shown(name) for name in found if name.is_file()}
         for real, name in files.items():
             if not os.access(real, os.R_OK):
@@ -128,6 +130,13 @@ class LocalFiles(FilePlace):
             raise self._place.wrong("the folder may not be read by this process", "give its user the right")
         return f"the folder {folder} can be read"
 
+    def _fitting(self, pattern: Path, budget: Budget) -> Iterator[Path]:
+        """What fits a path with wildcards, looked for only where files may be read."""
+        folder = Path(fixed_part(str(pattern)))
+        for path in folder.glob(str(pattern.relative_to(folder))):
+            budget.spend(0)
+            yield path
+
     def _absolute(self, path: str) -> Path:
         if not self._roots:
             raise self._place.wrong(
@@ -147,12 +156,15 @@ class LocalFiles(FilePlace):
             real = path.resolve(strict=True)
         except OSError as error:
             raise TransientError(f"{path} cannot be read now: {error.strerror}") from None
+        self._require_inside(real, path)
+        return real
+
+    def _require_inside(self, real: Path, path: Path) -> None:
         if not any(real.is_relative_to(root) for root in self._roots):
             roots = ", ".join(map(str, self._roots))
             raise self._place.wrong(
                 "the path leads out of the folders that may be read", f"they are {roots}", value=str(path)
             )
-        return real
 
 
 def filled_path(path: str, variables: Mapping[str, Any], place: RowPlace, *, in_url: bool = False) -> str:

@@ -13,6 +13,8 @@ from reporthub_dagster.reporting.errors import PermanentError
 
 _PIECE = 1 << 20
 _MOST_NAMED = 20
+_LONGEST_VALUE = 100_000_000
+"""One is in memory whole, several times over while it is read."""
 _LONGEST_WORD = 16
 """So near to the end of a piece a fault may be a word, `-Infinity` or an escape, that goes on in the next."""
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -192,6 +194,8 @@ class _Reader:
         return mark
 
     def _more(self) -> bool:
+        if len(self._held) - self._at > _LONGEST_VALUE:
+            raise PermanentError(f"a single value has more than {_LONGEST_VALUE:,} characters")
         piece = self._file.read(max(_PIECE, len(self._held) - self._at))
         self._passed += self._at if piece else 0
         self._held, self._at = (self._held[self._at :] + piece, 0) if piece else (self._held, self._at)

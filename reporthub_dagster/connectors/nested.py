@@ -69,10 +69,12 @@ class NestedColumns:
         self._rows = 0
         fields = {field.name: field for field in declared}
         if not declared:
-            fields = {name: field_of(name, values) for name, values in _columns(sample).items()}
+            columns = _columns(sample)
+            self._require_few(len(columns))
+            fields = {name: field_of(name, values) for name, values in columns.items()}
         fields |= {field.name: field for field in (wider or {}).values()}
         self.schema = pa.schema(list(fields.values()))
-        self._require_few()
+        self._require_few(len(fields))
 
     def batch(self, documents: Sequence[Document]) -> pa.RecordBatch:
         """The documents as rows; what a document has not is NULL.
@@ -107,7 +109,7 @@ class NestedColumns:
 
     def _widen(self, fields: Mapping[int, pa.Field]) -> None:
         self.schema = pa.schema(list((dict(enumerate(self.schema)) | dict(fields)).values()))
-        self._require_few()
+        self._require_few(len(self.schema))
 
     def _fitted(self, documents: Sequence[Document]) -> tuple[list[pa.Array], dict[int, pa.Field]]:
         """The columns of these documents, and the fields that must be wider or are new."""
@@ -137,8 +139,8 @@ class NestedColumns:
             if ends["max"] is not None and max(ends["max"], -ends["min"]) > LARGEST_EXACT:
                 self._beyond_doubles.add(field.name)
 
-    def _require_few(self) -> None:
-        if len(self.schema) > _MOST_COLUMNS:
+    def _require_few(self, columns: int) -> None:
+        if columns > _MOST_COLUMNS:
             table, column = self._place
             raise ConfigurationError(
                 f"the documents have more than {_MOST_COLUMNS:,} columns: names that are values",

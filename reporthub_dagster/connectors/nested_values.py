@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from reporthub_dagster.reporting.decimal_text import decimal_text
 from reporthub_dagster.storage.spool import text_field, text_kind
 
 _DECIMAL = re.compile(r"decimal\((\d+),\s*(\d+)\)")
@@ -117,7 +118,7 @@ def json_text(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(json_text, value))}]"
     if isinstance(value, Decimal) and value.is_finite():
-        return format(value, "f")
+        return decimal_text(value)
     if value is None or isinstance(value, (bool, int, float, str)):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, bytes):
@@ -196,7 +197,7 @@ def _digits(value: Any) -> str:
     if type(value) not in (int, float, Decimal):
         raise MisfitError
     number = value if isinstance(value, Decimal) else Decimal(repr(value))
-    return format(number, "f") if number.is_finite() else str(number)
+    return decimal_text(number)
 
 
 def _moment(value: Any, *, aware: bool) -> datetime:

@@ -11,6 +11,7 @@ import pyarrow.types as pt
 
 from reporthub_dagster.renderers.base import Remarks
 from reporthub_dagster.renderers.cells import float_text, is_numeric
+from reporthub_dagster.reporting.decimal_text import decimal_text
 from reporthub_dagster.storage.spool import text_kind
 
 LABEL = "Total"
@@ -53,7 +54,7 @@ class Totals:
 
     def texts(self) -> dict[int, str]:
         """The sums so far, by position of their columns, as `cell_texts` writes numbers."""
-        sums = {position: f"{value:f}" for position, value in self._decimals.items()}
+        sums = {position: decimal_text(value) for position, value in self._decimals.items()}
         return sums | {position: float_text(value) for position, value in self._floats.items()}
 
 

@@ -67,7 +67,7 @@ def _number(value: TemplateValue) -> int | Decimal:
         number = Decimal(str(value).strip())
     except InvalidOperation:
         raise MisfitError("not a number") from None
-    if not number.is_finite() or number.adjusted() > _MOST_DIGITS:
+    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS:
         raise MisfitError("not a number that a database holds")
     return int(number) if number == number.to_integral_value() else number
 

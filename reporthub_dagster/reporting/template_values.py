@@ -8,6 +8,7 @@ from datetime import date, datetime, time
 from decimal import Decimal
 from uuid import UUID
 
+from reporthub_dagster.reporting.decimal_text import decimal_text
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import TemplateValue
 
@@ -30,7 +31,7 @@ def text_of(value: TemplateValue) -> str:
     if isinstance(value, datetime):
         return value.isoformat(sep=" ")
     if isinstance(value, Decimal):
-        return format(value, "f")
+        return decimal_text(value)
     if isinstance(value, (list, tuple)):
         return ", ".join(text_of(item) for item in value)
     return str(value)

@@ -15,6 +15,7 @@ from reporthub_dagster.sandbox.running import ScriptError
 from reporthub_dagster.storage.spool import KIND, distinct_names, new_spool, text_kind
 
 _MOST_COLUMNS = 16_384
+_MOST_DECIMALS = 76
 _RECORD_BATCH_COMPRESSION = 3
 _MESSAGE_HEADER = 2
 
@@ -96,7 +97,7 @@ def _spool_schema(raw: pa.Schema) -> pa.Schema:
     if not 0 < len(raw) <= _MOST_COLUMNS:
         raise _broken(f"{len(raw)} columns")
     for field in raw:
-        if not is_plain(field.type):
+        if not is_plain(field.type) or not 0 <= getattr(field.type, "scale", 0) <= _MOST_DECIMALS:
             raise _broken(str(field.type))
     names = distinct_names(raw.names)
     texts = (pa.utf8(), pa.large_utf8())

@@ -49,13 +49,16 @@ def distinct_names(names: list[str], form: Callable[[str], str] = str) -> list[s
     """
     given = {form(name) for name in names}
     taken: set[str] = set()
+    counts: dict[str, int] = {}
     result = []
     for position, raw in enumerate(names, start=1):
         base = raw or f"column_{position}"
-        name, count = base, 1
+        count = counts.get(form(base), 1)
+        name = base if count == 1 else f"{base}_{count}"
         while form(name) in taken or (count > 1 and form(name) in given):
             count += 1
             name = f"{base}_{count}"
+        counts[form(base)] = count
         taken.add(form(name))
         result.append(name)
     return result

@@ -346,6 +346,91 @@ def test_nothing_outside_the_allowed_folders_is_read(root: Path) -> None:
         nowhere.check(5)
 
 
+@pytest.mark.parametrize("path", ["{}.csv", "{}*.csv", "{}/*.csv", "*/{}.csv", "**/{}.csv"])
+def test_nobody_learns_what_lies_outside_the_allowed_folders(root: Path, path: str) -> None:
+    (root.parent / "outside" / "there").mkdir(parents=True)
+    (root.parent / "outside" / "there.csv").write_text("a\n1\n")
+    told = []
+    for name in ("there", "ghost"):
+        with pytest.raises(ConfigurationError, match="leads out of the folders that may be read") as raised:
+            read(root, f"{root.parent}/outside/{path.format(name)}")
+        told.append(str(raised.value).replace(name, "…"))
+
+    assert told[0] == told[1]
+
+
+SHEET = """<worksheet xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"><sheetData>
+<row r="1"><c r="A1"><v>1</v></c></row>{}</sheetData></worksheet>"""
+BOMBS = {
+    "two cells far apart": '<row r="1048576"><c r="XFD1048576"><v>1</v></c></row>',
+    "one long cell": f'<row r="2"><c r="A2" t="inlineStr"><is><t>{"a" * 200_000_000}</t></is></c></row>',
+}
+
+
+@pytest.mark.parametrize("bomb", BOMBS)
+def test_a_workbook_that_unfolds_in_memory_ends_its_own_process_alone(root: Path, bomb: str) -> None:
+    openpyxl.Workbook().save(root / "plain.xlsx")
+    with (
+        zipfile.ZipFile(root / "plain.xlsx") as plain,
+        zipfile.ZipFile(root / "x.xlsx", "w", zipfile.ZIP_DEFLATED) as made,
+    ):
+        for name in plain.namelist():
+            is_sheet = name.startswith("xl/worksheets/")
+            made.writestr(name, SHEET.format(BOMBS[bomb]) if is_sheet else plain.read(name))
+    assert (root / "x.xlsx").stat().st_size < 300_000
+    connector_of = connector(root, "x.xlsx")
+    small = FileConnector(connector_of.source, replace(connector_of.settings, memory_mb=64))
+
+    with pytest.raises(
+        PermanentError, match=r"the file x\.xlsx is no workbook that can be read: (it takes|a row)"
+    ):
+        small.spool(ALL, root.parent / "out" / "spool.arrow", LIMITS)
+
+    assert os.listdir(root.parent / "out") == []  # noqa: PTH208 - hidden files too
+
+
+def test_a_workbook_has_no_more_time_than_the_report(root: Path) -> None:
+    book = openpyxl.Workbook(write_only=True)
+    sheet = book.create_sheet()
+    for number in range(30_000):
+        sheet.append([number, "x"])
+    book.save(root / "x.xlsx")
+
+    with pytest.raises(PermanentError, match="longer than timeout_seconds"):
+        read(root, "x.xlsx", limits={"timeout_seconds": 0.05})
+
+
+def test_a_zip_with_very_many_files_is_refused_at_once(root: Path) -> None:
+    with zipfile.ZipFile(root / "many.zip", "w") as archive:
+        for number in range(10_001):
+            archive.writestr(f"{number}.csv", "")
+
+    with pytest.raises(PermanentError, match="holds 10,001 files; at most 10,000 are read"):
+        read(root, "many.zip")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_LZMA, 99])
+def test_a_zip_that_cannot_be_unpacked_is_broken(root: Path, method: int) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.csv", SALES)
+    content = bytearray(file.getvalue())
+    content[44:46] = b"\xff\xff"
+    content[content.index(b"PK\1\2") + 10] = method
+    (root / "x.zip").write_bytes(content)
+
+    with pytest.raises(PermanentError, match=r"the file x\.zip is broken"):
+        read(root, "x.zip")
+
+
+@pytest.mark.parametrize("encoding", ["nonsense", "zlib", "a\0b"])
+def test_an_encoding_that_is_none_is_named(root: Path, encoding: str) -> None:
+    (root / "x.csv").write_text(SALES)
+
+    with pytest.raises(PermanentError, match="is no encoding of text"):
+        read(root, "x.csv", encoding=encoding)
+
+
 @pytest.mark.parametrize(
     "sql",
     [

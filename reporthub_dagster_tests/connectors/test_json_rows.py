@@ -28,6 +28,16 @@ def written(folder: Path, document: Any, **form: Any) -> Path:
     return path
 
 
+def test_a_single_value_without_an_end_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_rows, "_PIECE", 1000)
+    monkeypatch.setattr(json_rows, "_LONGEST_VALUE", 10_000)
+
+    assert list(rows_in(written(tmp_path, [{"t": "x" * 9_000}] * 3), ""))
+    for document in ([{"t": "x" * 90_000}], {"before": "x" * 90_000, "items": []}):
+        with pytest.raises(PermanentError, match="a single value has more than 10,000 characters"):
+            list(rows_in(written(tmp_path, document), "items" if "before" in document else ""))
+
+
 @pytest.mark.usefixtures("piece")
 @pytest.mark.parametrize(
     ("path", "document"),

@@ -37,6 +37,13 @@ def types(table: pa.Table) -> dict[str, str]:
     return {field.name: kinds[field.name] or str(field.type) for field in table.schema}
 
 
+@pytest.mark.parametrize("number", ["1E+999999999", "-2.5E-999999999"])
+def test_a_number_that_would_be_a_gigabyte_of_zeros_keeps_its_exponent(number: str) -> None:
+    for value in (Decimal(number), [Decimal(number)]):
+        (row,) = read([[{"n": value}]]).to_pylist()
+        assert row["n"].strip("[]") == number
+
+
 def test_nested_objects_become_dotted_columns_and_lists_json() -> None:
     table = read([[{"id": 1, "shop": {"city": "Łódź", "owner": {"name": "A"}, "tags": ["x", 1]}}, {"id": 2}]])
 

@@ -21,6 +21,7 @@ from reporthub_dagster.reporting.template_values import fill_value, is_scalar, n
         pytest.param(0.5, "0.5", id="float"),
         pytest.param(Decimal("1E+3"), "1000", id="decimal-without-exponent"),
         pytest.param(Decimal("12.50"), "12.50", id="decimal-keeps-its-scale"),
+        pytest.param(Decimal("1E-999999999"), "1E-999999999", id="decimal-of-zeros-alone"),
         pytest.param(True, "true", id="boolean"),
         pytest.param(None, "", id="null"),
         pytest.param(date(2025, 1, 31), "2025-01-31", id="date"),
