@@ -31,6 +31,7 @@ Resolver = Callable[[str, int], Sequence[tuple[int, SockAddress]]]
 Mode = Literal["default", "strict"]
 
 _TRANSLATED = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))  # NAT64: RFC 6052, RFC 8215
+_STATELESS = ip_network("::ffff:0:0:0/96")  # SIIT: RFC 2765
 _OWN = (ip_network("0.0.0.0/8"), ip_network("::/128"))
 _METADATA = (
     ip_network("100.100.100.200/32"),
@@ -38,9 +39,12 @@ _METADATA = (
     ip_network("192.0.0.192/32"),
     ip_network("fd00:ec2::/64"),
     ip_network("fd20:ce::254/128"),
+    ip_network("fd00:42::42/128"),
 )
 """Services of clouds that hand out credentials, beside the link-local one that most of them use."""
 _LOW_BITS = 0xFFFF_FFFF
+_MOST_TRIED = 8
+"""A name may have thousands of addresses, each of which takes its time not to answer."""
 
 
 class EgressError(ConfigurationError):
@@ -87,7 +91,7 @@ class EgressPolicy:
         return cls(strict=mode == "strict", networks=tuple(networks), hosts=frozenset(hosts))
 
     def addresses(self, host: str, port: int, *, guarded: bool) -> Sequence[tuple[int, SockAddress]]:
-        """Where to connect for `host`: resolved now, every answer allowed; never empty.
+        """Where to connect for `host`: resolved now, every answer allowed; never empty, a few at the most.
 
         Args:
             host: A name or an address, as people wrote it.
@@ -107,7 +111,7 @@ class EgressPolicy:
         if not self._is_open(host):
             for _, address in found:
                 self._require(host, ip_address(str(address[0]).partition("%")[0]), guarded=guarded)
-        return found
+        return found[:_MOST_TRIED]
 
     def connect(self, host: str, port: int, timeout: float, *, guarded: bool = False) -> socket.socket:
         """A TCP connection to an address that was checked; each is tried, `timeout` seconds at most.
@@ -161,7 +165,7 @@ def _plain(host: str) -> str:
 
 
 def _meanings(ip: Ip) -> Iterator[Ip]:
-    """The address and the IPv4 address inside it: mapped, 6to4, Teredo, NAT64 or compatible."""
+    """The address and the IPv4 addresses inside it: mapped, 6to4, Teredo, NAT64, SIIT or compatible."""
     yield ip
     if isinstance(ip, IPv4Address):
         return
@@ -170,17 +174,43 @@ def _meanings(ip: Ip) -> Iterator[Ip]:
         if inner is not None:
             yield inner
     compatible = int(ip) >> 32 == 0 and int(ip) > 1
-    if compatible or any(ip in network for network in _TRANSLATED):
+    if compatible or ip in _STATELESS or any(ip in network for network in _TRANSLATED):
         yield IPv4Address(int(ip) & _LOW_BITS)
+    if ip in _TRANSLATED[1]:
+        yield from _by_shorter_prefixes(int(ip))
+
+
+def _by_shorter_prefixes(bits: int) -> Iterator[Ip]:
+    """What an address of RFC 8215 means where the network's prefix is shorter (RFC 6052, 2.2)."""
+    without_octet = bits >> 64 << 56 | bits & (1 << 56) - 1
+    for length in (48, 56, 64):
+        inner = IPv4Address(without_octet >> 88 - length & _LOW_BITS)
+        if inner not in _OWN[0]:  # the zeros around an address of another length
+            yield inner
 
 
 def _is_own(ip: Ip) -> bool:
     """This machine, its link, or what answers as a cloud's metadata service."""
     listed = any(ip in network for network in (*_OWN, *_METADATA) if network.version == ip.version)
-    return listed or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip == IPv4Address(_LOW_BITS)
+    special = ip.is_loopback or ip.is_link_local or ip.is_multicast or ip == IPv4Address(_LOW_BITS)
+    return listed or special or _is_of_this_machine(ip)
+
+
+def _is_of_this_machine(ip: Ip) -> bool:
+    """Whether we would speak to it from itself; nothing is sent."""
+    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET  # noqa: PLR2004 - IPv6
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.connect((str(ip), 9))
+            return ip_address(str(probe.getsockname()[0]).partition("%")[0]) == ip
+    except OSError:
+        return False
 
 
 def _is_public(ip: Ip) -> bool:
     if isinstance(ip, IPv6Address) and (ip.ipv4_mapped or any(ip in network for network in _TRANSLATED)):
         return True  # what it stands for decides
-    return ip.is_global and not (ip.is_multicast or ip.is_reserved or ip.is_unspecified or _is_own(ip))
+    local = isinstance(ip, IPv6Address) and ip.is_site_local
+    return ip.is_global and not (
+        local or ip.is_multicast or ip.is_reserved or ip.is_unspecified or _is_own(ip)
+    )

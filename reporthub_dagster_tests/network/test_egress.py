@@ -27,18 +27,39 @@ OWN = [
     "::ffff:127.0.0.1",
     "::127.0.0.1",
     "64:ff9b::7f00:1",
+    "64:ff9b:1::7f00:1",
+    "64:ff9b:1:a9fe:a9:fe00::",
+    "64:ff9b:1:a9:fe:a9fe:808:808",
+    "64:ff9b:1:0:7f:0:108:808",
+    "::ffff:0:127.0.0.1",
     "2002:7f00:1::",
     "169.254.169.254",
     "fe80::1",
     "fd00:ec2::254",
+    "fd00:42::42",
     "100.100.100.200",
     "168.63.129.16",
     "224.0.0.1",
     "ff02::1",
     "255.255.255.255",
 ]
-PRIVATE = ["10.1.2.3", "172.16.0.1", "192.168.1.1", "100.64.0.1", "198.18.0.1", "fd12::1", "::ffff:10.0.0.1"]
-PUBLIC = ["93.184.216.34", "2606:4700::1111", "::ffff:93.184.216.34", "64:ff9b::5db8:d822"]
+PRIVATE = [
+    "10.1.2.3",
+    "172.16.0.1",
+    "192.168.1.1",
+    "100.64.0.1",
+    "198.18.0.1",
+    "fd12::1",
+    "::ffff:10.0.0.1",
+    "fec0::1",
+]
+PUBLIC = [
+    "93.184.216.34",
+    "2606:4700::1111",
+    "::ffff:93.184.216.34",
+    "64:ff9b::5db8:d822",
+    "64:ff9b:1::5db8:d822",
+]
 
 
 class Listener:
@@ -94,6 +115,20 @@ def test_urls_never_reach_this_machine_or_a_metadata_service(host: str) -> None:
         EgressPolicy().addresses(host, 80, guarded=True)
 
 
+def test_this_machine_is_not_reached_by_its_other_addresses() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but its own loopback")
+        own = probe.getsockname()[0]
+
+    with pytest.raises(EgressError, match="URLs may not reach this machine"):
+        EgressPolicy().addresses(own, 80, guarded=True)
+    assert EgressPolicy().addresses(own, 22, guarded=False)
+    assert EgressPolicy.parse("default", own).addresses(own, 80, guarded=True)
+
+
 @pytest.mark.parametrize("host", [*OWN, *PRIVATE])
 def test_strict_refuses_whatever_is_not_public_for_every_protocol(host: str) -> None:
     with pytest.raises(EgressError, match="strict"):
@@ -147,6 +182,16 @@ def test_one_bad_answer_condemns_the_name() -> None:
     resolver, _ = answering({"mixed.test": [["93.184.216.34", "127.0.0.1"]]})
     with pytest.raises(EgressError, match=r"mixed\.test leads to 127\.0\.0\.1"):
         EgressPolicy(resolver=resolver).addresses("mixed.test", 80, guarded=True)
+
+
+def test_of_very_many_addresses_few_are_tried_and_all_are_checked() -> None:
+    many = [f"93.184.216.{n}" for n in range(200)]
+    resolver, _ = answering({"many.test": [many], "mixed.test": [[*many, "127.0.0.1"]]})
+    policy = EgressPolicy(resolver=resolver)
+
+    assert len(policy.addresses("many.test", 80, guarded=True)) == 8
+    with pytest.raises(EgressError, match=r"127\.0\.0\.1"):
+        policy.addresses("mixed.test", 80, guarded=True)
 
 
 def test_a_name_that_changes_its_answer_is_connected_to_where_it_was_checked(listener: Listener) -> None:
