@@ -75,7 +75,8 @@ def _alone_with_its_tables(engine: Engine) -> Iterator[None]:
     Raises:
         TimeoutError: Another process has had the lock for `TABLES_SECONDS`.
     """
-    name = "CONCAT('dagster tables ', MD5(DATABASE()))"  # locks are the server's, not the database's
+    # Locks are the server's, not the database's; a name may have 64 characters, and not every MySQL has MD5.
+    name = "CONCAT('dagster tables ', LEFT(SHA2(DATABASE(), 256), 40))"
     with engine.connect() as connection:
         connection.detach()  # it is closed with the block, whatever happens in it, and the lock with it
         if connection.exec_driver_sql(f"SELECT GET_LOCK({name}, {TABLES_SECONDS})").scalar() != 1:

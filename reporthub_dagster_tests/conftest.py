@@ -27,6 +27,7 @@ pytest_plugins = [
     "reporthub_dagster_tests.servers.bigquery",
     "reporthub_dagster_tests.servers.clickhouse",
     "reporthub_dagster_tests.servers.mongodb",
+    "reporthub_dagster_tests.servers.mysql",
     "reporthub_dagster_tests.servers.postgresql",
     "reporthub_dagster_tests.servers.s3",
     "reporthub_dagster_tests.servers.sftp",

@@ -2,6 +2,9 @@
 
 They tolerate what the tables may hold: a word that an enum does not know yet, text that is not JSON, and
 timestamps that other programs wrote to SQLite in any ISO form.
+
+Times are MySQL's own types there: Dagster makes those that SQLAlchemy has for all databases TIMESTAMP(6) and
+DATETIME(6) in every process that imports it, and MySQL refuses `DEFAULT CURRENT_TIMESTAMP` for these.
 """
 
 # ruff: noqa: D102 - the methods are SQLAlchemy's, documented there
@@ -24,6 +27,10 @@ class Unreadable:
 UNREADABLE = Unreadable()
 
 
+def _is_mysql(dialect: Dialect) -> bool:
+    return dialect.name in {"mysql", "mariadb"}
+
+
 class Words(TypeDecorator[str]):
     """An enum column that reads any word; MySQL gets `ENUM(…)`, the others `VARCHAR`."""
 
@@ -35,7 +42,7 @@ class Words(TypeDecorator[str]):
         self.words = words
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        if dialect.name in {"mysql", "mariadb"}:
+        if _is_mysql(dialect):
             return dialect.type_descriptor(_MySQLWords(self.words))
         return dialect.type_descriptor(String(50))
 
@@ -61,7 +68,7 @@ class WallTime(TypeDecorator[datetime]):
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
         if dialect.name == "sqlite":
             return dialect.type_descriptor(_SQLiteTimestamp())
-        return dialect.type_descriptor(TIMESTAMP())
+        return dialect.type_descriptor(mysql.TIMESTAMP() if _is_mysql(dialect) else TIMESTAMP())
 
 
 def _parsed(value: str | None) -> datetime | Unreadable | None:
@@ -83,7 +90,9 @@ class UtcTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
-        return dialect.type_descriptor(_SQLiteTimestamp() if dialect.name == "sqlite" else DateTime())
+        if dialect.name == "sqlite":
+            return dialect.type_descriptor(_SQLiteTimestamp())
+        return dialect.type_descriptor(mysql.DATETIME() if _is_mysql(dialect) else DateTime())
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - as above
         return None if value is None else value.astimezone(UTC).replace(tzinfo=None, microsecond=0)

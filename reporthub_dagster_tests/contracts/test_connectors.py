@@ -41,6 +41,7 @@ from reporthub_dagster_tests.servers.bigquery import BigQueryFront
 from reporthub_dagster_tests.servers.database import Database, DatabaseServer
 from reporthub_dagster_tests.servers.mariadb import PASSWORD
 from reporthub_dagster_tests.servers.mongodb import MongoDBFront
+from reporthub_dagster_tests.servers.mysql import THOUSAND
 from reporthub_dagster_tests.servers.process import wait_until
 from reporthub_dagster_tests.servers.web import Answer, Request, WebServer
 
@@ -54,6 +55,7 @@ class Case:
     """How the contract is said in one database's SQL.
 
     Attributes:
+        name: Of the database, where the kind has several; else the kind.
         rows: A query that streams the numbers 1 to `{count}` as `n`, and a wide text.
         slow: A query that computes for a minute before its first row.
         write: A query that would insert a row into `kept`.
@@ -71,6 +73,7 @@ class Case:
     """
 
     kind: str
+    name: str = ""
     rows: str
     slow: str
     write: str
@@ -93,10 +96,22 @@ class Case:
 
 
 CASES = {
-    case.kind: case
+    case.name or case.kind: case
     for case in (
         Case(
             kind="mysql",
+            rows=f"{THOUSAND} SELECT /*+ NO_BNL() */ (a.i * 1000 + b.i) * 1000 + c.i + 1 AS n, "
+            f"'{_PAD}' AS pad FROM k AS a STRAIGHT_JOIN k AS b STRAIGHT_JOIN k AS c LIMIT {{count}}",
+            slow=f"{THOUSAND} SELECT SUM(a.i * b.i) AS x FROM k AS a, k AS b, k AS c, k AS d",
+            write="INSERT INTO kept VALUES (2)",
+            exact=(f"SELECT CAST('{_DIGITS}.5' AS DECIMAL(65, 1)) AS v", f"{_DIGITS}.5"),
+            names=("SELECT 1 AS id, 2 AS id, 3 AS id_2, 4 AS ``", ["id", "id_3", "id_2", "column_4"]),
+            no_columns="DO 1",
+            product="MySQL 9",
+        ),
+        Case(
+            kind="mysql",
+            name="mariadb",
             rows=f"SELECT seq AS n, '{_PAD}' AS pad FROM seq_1_to_{{count}}",
             slow="SELECT SUM(a.seq * b.seq) AS x FROM seq_1_to_10000000 AS a, seq_1_to_10000000 AS b",
             write="INSERT INTO kept VALUES (2)",
@@ -297,7 +312,7 @@ def source(request: pytest.FixtureRequest, tmp_path: Path) -> Source:
     case = CASES[request.param]
     folder = tmp_path / "execution"
     folder.mkdir()
-    made = _MADE[case.kind](request, case, folder, tmp_path)
+    made = _MADE[request.param](request, case, folder, tmp_path)
     if case.create:
         made.execute(*case.create)
     return made
@@ -411,7 +426,8 @@ def _http_api(request: pytest.FixtureRequest, case: Case, folder: Path, home: Pa
 
 
 _MADE: dict[str, Callable[[pytest.FixtureRequest, Case, Path, Path], Source]] = {
-    "mysql": _server("mysql", "mariadb_database"),
+    "mysql": _server("mysql", "mysql_database"),
+    "mariadb": _server("mysql", "mariadb_database"),
     "postgresql": _server("postgresql", "postgresql_database"),
     "sqlite": _sqlite,
     "duckdb": _duckdb,
@@ -438,7 +454,8 @@ with_databases = _only([kind for kind in SERVERS if kind in SQL])
 
 
 def test_every_kind_has_a_case() -> None:
-    assert set(CONNECTORS.kinds()) - WITHOUT_SERVER == set(CASES) == set(_MADE)
+    assert set(CONNECTORS.kinds()) - WITHOUT_SERVER == {case.kind for case in CASES.values()}
+    assert set(CASES) == set(_MADE)
 
 
 def test_rows_are_streamed_in_order(source: Source) -> None:

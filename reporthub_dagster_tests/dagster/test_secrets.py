@@ -75,7 +75,8 @@ def test_a_canary_is_nowhere(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mariadb_server.execute(
-        f"CREATE OR REPLACE USER reader@localhost IDENTIFIED BY '{CANARY}'",
+        "DROP USER IF EXISTS reader@localhost",
+        f"CREATE USER reader@localhost IDENTIFIED BY '{CANARY}'",
         "GRANT SELECT ON *.* TO reader@localhost",
     )
     url = world.source_url.replace(mariadb_server.user, "reader", 1)

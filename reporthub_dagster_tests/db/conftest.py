@@ -11,7 +11,7 @@ import pytest
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster_tests.go_api import GoApi
 
-KINDS = ("sqlite", "mariadb", "postgresql")
+KINDS = ("sqlite", "mysql", "mariadb", "postgresql")
 
 
 @pytest.fixture(params=KINDS)

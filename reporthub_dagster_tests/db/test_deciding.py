@@ -15,7 +15,7 @@ from reporthub_dagster_tests.go_api import GoApi
 
 HOUR = timedelta(hours=1)
 COUNT = MOST_SCHEDULES + 20
-ON_SERVERS = pytest.mark.parametrize("hub_url", ["mariadb", "postgresql"], indirect=True)
+ON_SERVERS = pytest.mark.parametrize("hub_url", ["mysql", "mariadb", "postgresql"], indirect=True)
 
 
 @pytest.fixture

@@ -212,13 +212,13 @@ def test_rows_of_the_old_engine_are_left_alone(executions: Executions, hub: Hub,
     assert reaper(hub).reap(NOW) == []
 
 
-def test_a_column_without_the_word_queued_is_no_obstacle(mariadb_database: MariaDBDatabase) -> None:
-    hub = Hub(mariadb_database.url, ZoneInfo("UTC"))
+def test_a_column_without_the_word_queued_is_no_obstacle(mysql_or_mariadb: MariaDBDatabase) -> None:
+    hub = Hub(mysql_or_mariadb.url, ZoneInfo("UTC"))
     hub.create_missing_tables()
-    mariadb_database.execute(
+    mysql_or_mariadb.execute(
         "ALTER TABLE report_executions MODIFY status ENUM('running','completed','failed','cancelled')"
     )
-    go = GoApi(mariadb_database.url)
+    go = GoApi(mysql_or_mariadb.url)
     go.insert("report_datasources", id=1, name="s", connection_url="u", db_type="mysql")
     go.insert("report_configs", id=1, report_name="r", report_query="q", datasource_id=1)
     executions = Executions(hub)

@@ -341,15 +341,15 @@ def test_a_claimed_execution_is_not_asked_for_again(seen: Days) -> None:
     assert seen.tick(HOUR - MINUTE).launches == ()
 
 
-def test_a_status_column_without_queued_still_runs_each_slot_once(mariadb_database: MariaDBDatabase) -> None:
-    go = GoApi(mariadb_database.url)
+def test_a_status_column_without_queued_still_runs_each_slot_once(mysql_or_mariadb: MariaDBDatabase) -> None:
+    go = GoApi(mysql_or_mariadb.url)
     go.create_tables()
     words = "ENUM('running','completed','failed','cancelled') NOT NULL DEFAULT 'running'"
     go.execute(f"ALTER TABLE report_executions MODIFY status {words}")
     go.insert("report_datasources", id=1, name="sales", connection_url="sqlite:///x", db_type="mysql")
     go.insert("report_configs", id=1, report_name="Sales", report_query="SELECT 1", datasource_id=1)
     go.insert("report_schedules", id=1, config_id=1, cron_expression="0 * * * *")
-    hub = Hub(mariadb_database.url, ZoneInfo("UTC"))
+    hub = Hub(mysql_or_mariadb.url, ZoneInfo("UTC"))
     hub.create_missing_tables()
     days = Days(hub, go)
     days.tick()
@@ -367,12 +367,12 @@ def test_a_status_column_without_queued_still_runs_each_slot_once(mariadb_databa
     go.close()
 
 
-def test_tables_of_another_collation_are_no_obstacle(mariadb_database: MariaDBDatabase) -> None:
-    go = GoApi(mariadb_database.url)
-    mariadb_database.execute(f"ALTER DATABASE {mariadb_database.name} COLLATE utf8mb4_unicode_ci")
+def test_tables_of_another_collation_are_no_obstacle(mysql_or_mariadb: MariaDBDatabase) -> None:
+    go = GoApi(mysql_or_mariadb.url)
+    mysql_or_mariadb.execute(f"ALTER DATABASE {mysql_or_mariadb.name} COLLATE utf8mb4_unicode_ci")
     go.create_tables()
-    mariadb_database.execute(f"ALTER DATABASE {mariadb_database.name} COLLATE utf8mb4_general_ci")
-    hub = Hub(mariadb_database.url, ZoneInfo("UTC"))
+    mysql_or_mariadb.execute(f"ALTER DATABASE {mysql_or_mariadb.name} COLLATE utf8mb4_general_ci")
+    hub = Hub(mysql_or_mariadb.url, ZoneInfo("UTC"))
     hub.create_missing_tables()
     go.insert("report_datasources", id=1, name="sales", connection_url="sqlite:///x", db_type="mysql")
     go.insert("report_configs", id=1, report_name="Sales", report_query="SELECT 1", datasource_id=1)

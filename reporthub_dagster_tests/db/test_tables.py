@@ -50,19 +50,19 @@ def test_all_tables_are_created_once(hub_url: str) -> None:
     assert again == []
 
 
-def test_tables_of_the_go_api_are_left_as_they_are(mariadb_database: MariaDBDatabase) -> None:
-    go = GoApi(mariadb_database.url)
+def test_tables_of_the_go_api_are_left_as_they_are(mysql_or_mariadb: MariaDBDatabase) -> None:
+    go = GoApi(mysql_or_mariadb.url)
     go.create_tables()
-    before = {name: mariadb_database.execute(f"SHOW CREATE TABLE {name}") for name in SHARED}
-    hub = Hub(mariadb_database.url, UTC_ZONE)
+    before = {name: mysql_or_mariadb.execute(f"SHOW CREATE TABLE {name}") for name in SHARED}
+    hub = Hub(mysql_or_mariadb.url, UTC_ZONE)
     created = hub.create_missing_tables()
     hub.close()
     go.close()
     assert set(created) == OURS
-    assert {name: mariadb_database.execute(f"SHOW CREATE TABLE {name}") for name in SHARED} == before
+    assert {name: mysql_or_mariadb.execute(f"SHOW CREATE TABLE {name}") for name in SHARED} == before
 
 
-def test_our_mysql_tables_have_the_columns_of_the_go_api(mariadb_database: MariaDBDatabase) -> None:
+def test_our_mysql_tables_have_the_columns_of_the_go_api(mysql_or_mariadb: MariaDBDatabase) -> None:
     def shape(hub: Hub) -> dict[str, dict[str, tuple[str, bool]]]:
         inspector = inspect(hub.engine)
         return {
@@ -74,12 +74,12 @@ def test_our_mysql_tables_have_the_columns_of_the_go_api(mariadb_database: Maria
             for table in SHARED
         }
 
-    hub = Hub(mariadb_database.url, UTC_ZONE)
+    hub = Hub(mysql_or_mariadb.url, UTC_ZONE)
     hub.create_missing_tables()
     ours = shape(hub)
     for table in SHARED:
-        mariadb_database.execute("SET FOREIGN_KEY_CHECKS = 0", f"DROP TABLE {table}")
-    go = GoApi(mariadb_database.url)
+        mysql_or_mariadb.execute("SET FOREIGN_KEY_CHECKS = 0", f"DROP TABLE {table}")
+    go = GoApi(mysql_or_mariadb.url)
     go.create_tables()
     theirs = shape(hub)
     go.close()
@@ -87,15 +87,15 @@ def test_our_mysql_tables_have_the_columns_of_the_go_api(mariadb_database: Maria
     assert ours == theirs
 
 
-def test_a_word_that_no_enum_knew_is_read(mariadb_database: MariaDBDatabase) -> None:
+def test_a_word_that_no_enum_knew_is_read(mysql_or_mariadb: MariaDBDatabase) -> None:
     from reporthub_dagster.db.executions import Executions  # noqa: PLC0415
 
-    go = GoApi(mariadb_database.url)
+    go = GoApi(mysql_or_mariadb.url)
     go.create_tables()
     go.insert("report_datasources", id=1, name="s", connection_url="u", db_type="bigquery")
     go.insert("report_configs", id=1, report_name="r", report_query="q", datasource_id=1)
     go.insert("report_executions", id="e", config_id=1, status="paused", executed_by="x")
-    hub = Hub(mariadb_database.url, UTC_ZONE)
+    hub = Hub(mysql_or_mariadb.url, UTC_ZONE)
     found = Executions(hub).find("e")
     assert found is not None
     assert found.status == "paused"
@@ -121,8 +121,8 @@ def test_wall_times_of_another_zone_are_the_same_instants(hub_url: str) -> None:
     assert schedule.last_run_at == datetime(2025, 1, 31, 1, 0, tzinfo=UTC)
 
 
-def test_the_session_of_mysql_has_the_zone_of_the_hub(mariadb_database: MariaDBDatabase) -> None:
-    hub = Hub(mariadb_database.url, ZoneInfo("Asia/Jakarta"))
+def test_the_session_of_mysql_has_the_zone_of_the_hub(mysql_or_mariadb: MariaDBDatabase) -> None:
+    hub = Hub(mysql_or_mariadb.url, ZoneInfo("Asia/Jakarta"))
     with hub.begin() as connection:
         offset = connection.exec_driver_sql("SELECT TIMEDIFF(NOW(), UTC_TIMESTAMP())").scalar()
     hub.close()
@@ -148,8 +148,8 @@ def test_a_missing_table_says_how_to_create_it(hub_url: str) -> None:
     hub.close()
 
 
-def test_a_wrong_password_is_told_without_it(mariadb_database: MariaDBDatabase) -> None:
-    url = mariadb_database.server.url(mariadb_database.name, password="canary-7731")
+def test_a_wrong_password_is_told_without_it(mysql_or_mariadb: MariaDBDatabase) -> None:
+    url = mysql_or_mariadb.server.url(mysql_or_mariadb.name, password="canary-7731")
     hub = Hub(url, UTC_ZONE)
     with pytest.raises(ConfigurationError, match="refuses us") as caught:
         Repository(hub).report_config(1)

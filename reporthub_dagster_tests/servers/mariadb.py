@@ -96,19 +96,7 @@ class MariaDBServer(PrivateServer):
     def create(self) -> None:
         """Make the data folder, the certificates and the account, then start."""
         self._temporary.mkdir()
-        subprocess.run(
-            [
-                binary("mariadb-install-db", "mysql_install_db"),
-                "--no-defaults",
-                *self._folders(),
-                "--auth-root-authentication-method=normal",
-                "--skip-test-db",
-                *_user_option(),
-            ],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        subprocess.run(self._installation(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         write_certificates(self.home)
         self.start()
         with (
@@ -124,16 +112,29 @@ class MariaDBServer(PrivateServer):
     def _temporary(self) -> Path:
         return self.home / "tmp"
 
-    def _folders(self) -> list[str]:
-        # A server that starts removes the temporary tables of others from the folder that is everybody's.
-        return [f"--datadir={self.home / 'data'}", f"--tmpdir={self._temporary}"]
+    def _installation(self) -> list[str]:
+        """The command that makes the data folder, with an account `root` that needs no password."""
+        install = binary("mariadb-install-db", "mysql_install_db")
+        without = ["--auth-root-authentication-method=normal", "--skip-test-db"]
+        return [install, "--no-defaults", *self._place(), *without]
 
     def _command(self) -> list[str]:
         return [
             binary("mariadbd", "mysqld"),
             "--no-defaults",
-            *_user_option(),
-            *self._folders(),
+            *self._place(),
+            *self._settings(),
+            "--innodb-log-file-size=32M",
+        ]
+
+    def _place(self) -> list[str]:
+        # A server that starts removes the temporary tables of others from the folder that is everybody's.
+        folders = [f"--datadir={self.home / 'data'}", f"--tmpdir={self._temporary}"]
+        return ["--user=root", *folders] if os.geteuid() == 0 else folders
+
+    def _settings(self) -> list[str]:
+        """What both MariaDB and MySQL understand."""
+        return [
             f"--socket={self.socket}",
             f"--pid-file={self.home / 'mariadb.pid'}",
             f"--port={self.port}",
@@ -144,7 +145,6 @@ class MariaDBServer(PrivateServer):
             f"--ssl-key={self.home / 'server.key'}",
             "--innodb-flush-log-at-trx-commit=0",
             "--innodb-buffer-pool-size=64M",
-            "--innodb-log-file-size=32M",
             "--max-allowed-packet=64M",
         ]
 
@@ -167,10 +167,6 @@ def write_certificates(folder: Path) -> None:
     (folder / "server.key").chmod(0o600)
 
 
-def _user_option() -> list[str]:
-    return ["--user=root"] if os.geteuid() == 0 else []
-
-
 @pytest.fixture(scope="session")
 def mariadb_server() -> Iterator[MariaDBServer]:
     """A MariaDB server on a loopback port, with TLS, that lives as long as the test session."""
@@ -182,9 +178,14 @@ def mariadb_server() -> Iterator[MariaDBServer]:
 @pytest.fixture
 def mariadb_database(mariadb_server: MariaDBServer) -> Iterator[MariaDBDatabase]:
     """A database of its own for one test; whatever the test did to the server, it is dropped afterwards."""
-    mariadb_server.start()
+    yield from fresh_database(mariadb_server)
+
+
+def fresh_database(server: MariaDBServer) -> Iterator[MariaDBDatabase]:
+    """A database of the server for one test."""
+    server.start()
     name = f"test_{secrets.token_hex(6)}"
-    mariadb_server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-    yield MariaDBDatabase(mariadb_server, name)
-    mariadb_server.start()
-    mariadb_server.execute(f"DROP DATABASE {name}")
+    server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    yield MariaDBDatabase(server, name)
+    server.start()
+    server.execute(f"DROP DATABASE {name}")
