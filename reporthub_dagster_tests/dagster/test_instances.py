@@ -31,10 +31,10 @@ DRIVERS = ("mysql+pymysql", "mysql+mysqlconnector")
 
 @pytest.fixture
 def storage_url(
-    mariadb_database: MariaDBDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mysql_or_mariadb: MariaDBDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[str]:
     """The environment of an instance in MySQL; pools on it end with the test."""
-    url = mariadb_database.server.url(mariadb_database.name)
+    url = mysql_or_mariadb.server.url(mysql_or_mariadb.name)
     monkeypatch.setenv("DAGSTER_HOME", str(tmp_path))
     monkeypatch.setenv("DAGSTER_MYSQL_URL", url)
     monkeypatch.setenv("MAX_CONCURRENT_EXECUTIONS", "7")
@@ -48,7 +48,7 @@ def storage_url(
     ("file", "launcher"), [("dagster.yaml", DefaultRunLauncher), ("deploy/dagster.yaml", ReportRunLauncher)]
 )
 def test_the_production_instances_load(
-    storage_url: str, mariadb_database: MariaDBDatabase, tmp_path: Path, file: str, launcher: type
+    storage_url: str, mysql_or_mariadb: MariaDBDatabase, tmp_path: Path, file: str, launcher: type
 ) -> None:
     shutil.copy(ROOT / file, tmp_path)
     with dg.DagsterInstance.get() as instance:
@@ -63,20 +63,20 @@ def test_the_production_instances_load(
         assert instance.get_sensor_settings()["num_submit_workers"] == 4
         assert not instance.telemetry_enabled
         assert "canary" not in repr(instance.get_ref())
-    assert mariadb_database.execute("SHOW TABLES LIKE 'runs'")
+    assert mysql_or_mariadb.execute("SHOW TABLES LIKE 'runs'")
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
 def test_the_three_storages_share_one_pool(
-    storage_url: str, mariadb_database: MariaDBDatabase, driver: str
+    storage_url: str, mysql_or_mariadb: MariaDBDatabase, driver: str
 ) -> None:
-    url = mariadb_database.server.url(mariadb_database.name, scheme=driver)
+    url = mysql_or_mariadb.server.url(mysql_or_mariadb.name, scheme=driver)
     storage = PooledMySQLStorage(url)
     for _ in range(3):
         storage.run_storage.get_runs_count()
         storage.event_log_storage.get_concurrency_keys()
         storage.schedule_storage.all_instigator_state()
-    connections = mariadb_database.execute(
+    connections = mysql_or_mariadb.execute(
         "SELECT COUNT(*) FROM information_schema.processlist WHERE db = DATABASE() AND id <> CONNECTION_ID()"
     )
     assert connections == [(1,)]
@@ -89,18 +89,18 @@ def open_storage(url: str, together: Barrier) -> None:
 
 
 def test_processes_that_start_at_once_on_an_empty_database_all_find_its_tables(
-    storage_url: str, mariadb_database: MariaDBDatabase, tmp_path: Path
+    storage_url: str, mysql_or_mariadb: MariaDBDatabase, tmp_path: Path
 ) -> None:
     together = forked.CONTEXT.Barrier(3)
     log = tmp_path / "storage.log"
     processes = [forked.start(open_storage, storage_url, together, log=log) for _ in range(3)]
     assert [forked.ended(process) for process in processes] == [0, 0, 0], log.read_text()
-    made = {name for (name,) in mariadb_database.execute("SHOW TABLES")}
+    made = {name for (name,) in mysql_or_mariadb.execute("SHOW TABLES")}
     assert {"runs", "event_logs", "jobs", "job_ticks", "daemon_heartbeats"} <= made
 
 
 def test_init_makes_the_tables_of_the_operators_instance(
-    storage_url: str, mariadb_database: MariaDBDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    storage_url: str, mysql_or_mariadb: MariaDBDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPORTHUB_DATABASE_URL", storage_url)
     monkeypatch.setenv("REPORTHUB_HOME", str(tmp_path / "home"))
@@ -108,7 +108,7 @@ def test_init_makes_the_tables_of_the_operators_instance(
     done = CliRunner().invoke(main, ["init"])
     assert (done.exit_code, done.stdout.splitlines()[-1]) == (0, f"Dagster instance: {tmp_path}")
     assert not (tmp_path / "home" / "dagster").exists()
-    made = {name for (name,) in mariadb_database.execute("SHOW TABLES")}
+    made = {name for (name,) in mysql_or_mariadb.execute("SHOW TABLES")}
     assert {"report_executions", "runs", "job_ticks"} <= made
 
 
@@ -143,18 +143,16 @@ def test_the_storage_looks_once_whether_its_tables_are_of_this_release(storage_u
 def test_a_connection_comes_back_without_what_was_not_committed(storage_url: str) -> None:
     engine = process_engine(storage_url)
     insert, count = "INSERT INTO kept VALUES (1)", "SELECT COUNT(*) FROM kept"
-    rolled_back = (
-        "SELECT variable_value FROM information_schema.session_status WHERE variable_name = 'COM_ROLLBACK'"
-    )
+    rolled_back = "SHOW SESSION STATUS LIKE 'Com_rollback'"
     with engine.begin() as connection:
         connection.exec_driver_sql("CREATE TABLE kept (n INT)")
-        before = connection.exec_driver_sql(rolled_back).scalar_one()
+        before = connection.exec_driver_sql(rolled_back).one()
     for _ in range(3):
         with engine.begin() as connection:
             connection.exec_driver_sql(insert)
     with engine.connect() as connection:
         assert connection.exec_driver_sql(count).scalar_one() == 3
-        assert connection.exec_driver_sql(rolled_back).scalar_one() == before
+        assert connection.exec_driver_sql(rolled_back).one() == before
         connection.exec_driver_sql(insert)
     raw = engine.raw_connection()
     raw.cursor().execute(insert)
@@ -163,11 +161,11 @@ def test_a_connection_comes_back_without_what_was_not_committed(storage_url: str
         assert connection.exec_driver_sql(count).scalar_one() == 3
 
 
-def test_a_database_that_restarts_is_waited_for(storage_url: str, mariadb_database: MariaDBDatabase) -> None:
+def test_a_database_that_restarts_is_waited_for(storage_url: str, mysql_or_mariadb: MariaDBDatabase) -> None:
     storage = PooledMySQLStorage(storage_url)
     assert storage.run_storage.get_runs_count() == 0
-    mariadb_database.server.kill()
-    mariadb_database.server.start()
+    mysql_or_mariadb.server.kill()
+    mysql_or_mariadb.server.start()
     assert storage.run_storage.get_runs_count() == 0
 
 
