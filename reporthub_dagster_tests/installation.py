@@ -137,7 +137,6 @@ def world(
 ) -> Iterator[World]:
     """An installation whose hub and data source are SQLite, and one where both are MariaDB."""
     monkeypatch.setenv("REPORTHUB_HOME", str(tmp_path))
-    monkeypatch.setenv("REPORTHUB_FILE_ROOTS", str(tmp_path))
     monkeypatch.setenv("SCHEDULER_TIMEZONE", ZONE)
     for name, value in smtp_server.environ.items():
         monkeypatch.setenv(name, value)

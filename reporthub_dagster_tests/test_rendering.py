@@ -97,7 +97,6 @@ class Making:
 def making(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Making]:
     """A report of seven rows on the embedded default; nothing of Dagster."""
     monkeypatch.setenv("REPORTHUB_HOME", str(tmp_path))
-    monkeypatch.setenv("REPORTHUB_FILE_ROOTS", str(tmp_path))
     fill_sqlite(tmp_path / "sales.db")
     create_tables()
     made = Making(tmp_path)

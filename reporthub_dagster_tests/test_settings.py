@@ -6,6 +6,7 @@ import pytest
 
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.settings import Settings, secret_of
+from reporthub_dagster.sourcing import source_settings
 
 
 def test_with_nothing_set_everything_is_local() -> None:
@@ -76,3 +77,14 @@ def test_a_row_cannot_name_the_passwords_of_the_installation(name: str) -> None:
     with pytest.raises(ConfigurationError, match="setting of ReportHub or Dagster") as raised:
         secret_of(name, {name: "canary-7731"})
     assert "canary" not in str(raised.value)
+
+
+def test_a_row_cannot_name_the_databases_of_the_installation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    embedded = Settings.load({"REPORTHUB_HOME": str(tmp_path)})
+    assert source_settings(embedded).own_files == (tmp_path / "dagster", tmp_path / "reporthub.db")
+    monkeypatch.setenv("DAGSTER_HOME", "/srv/dagster")
+    production = Settings.load({"REPORTHUB_DATABASE_URL": "mysql://u:p@h/d"})
+    assert source_settings(production).own_files == (Path("/srv/dagster"),)

@@ -1,9 +1,13 @@
-"""Databases that are files of this machine: only those below the folders that an operator has named."""
+"""Databases that are files of this machine: below the folders that an operator has named, where one has.
+
+ReportHub's own databases are files, too, with everybody's secrets: those are never opened for a row.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
+
+from reporthub_dagster.connectors.source_settings import SourceSettings
 
 
 class NotReadableError(Exception):
@@ -15,28 +19,33 @@ class NotReadableError(Exception):
         self.valid = valid
 
 
-def database_file(name: str, roots: Sequence[Path], product: str) -> Path:
+def database_file(name: str, settings: SourceSettings, product: str) -> Path:
     """The real path of a database, wherever links lead.
 
     Args:
         name: As the row has it.
-        roots: What may be read. ReportHub's own databases are files, too.
+        settings: For the folders that may be read, and ReportHub's own.
         product: For messages.
 
     Raises:
-        NotReadableError: It lies elsewhere, or is not there.
+        NotReadableError: It lies elsewhere, is ReportHub's own, or is not there.
     """
     scheme = product.lower()
     valid = f"give the path of an existing file, {scheme}:////absolute/path or {scheme}:///relative/path"
     if name in ("", ":memory:") or "\0" in name:
         raise NotReadableError(f"there is no {product} file {name!r}", valid)
     path = Path(name).resolve()
-    if not any(path.is_relative_to(root.resolve()) for root in roots):
-        named = f"they are {', '.join(map(str, roots))}" if roots else "there are none"
+    if _is_below(path, settings.own_files):
+        raise NotReadableError(f"{name!r} is ReportHub's own", valid)
+    if settings.file_roots and not _is_below(path, settings.file_roots):
         raise NotReadableError(
             f"{name!r} is in none of the folders that may be read",
-            f"an operator names them in REPORTHUB_FILE_ROOTS; {named}",
+            f"an operator names them in REPORTHUB_FILE_ROOTS: {', '.join(map(str, settings.file_roots))}",
         )
     if not path.is_file():
         raise NotReadableError(f"there is no {product} file {name!r}", valid)
     return path
+
+
+def _is_below(path: Path, folders: tuple[Path, ...]) -> bool:
+    return any(path.is_relative_to(folder.resolve()) for folder in folders)

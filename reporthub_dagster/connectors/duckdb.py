@@ -74,7 +74,7 @@ class DuckDBConnector(SQLConnector[DuckDBOptions]):
     def _attached(self, scratch: Path) -> duckdb.DuckDBPyConnection:
         """An engine of its own: two that open one file in one process would share their settings."""
         try:
-            name = database_file(str(self._url.database or ""), self.settings.file_roots, "DuckDB")
+            name = database_file(str(self._url.database or ""), self.settings, "DuckDB")
         except NotReadableError as error:
             raise self.misconfigured(error.problem, valid=error.valid) from None
         options = self._options

@@ -22,6 +22,7 @@ class SourceSettings:
     Attributes:
         egress: Which addresses may be reached by URLs of rows.
         file_roots: Folders of this machine that files may be read from.
+        own_files: Databases of ReportHub and folders of them: no row may name these.
         fetch_bytes: The most that one query may fetch, and what that may be unpacked.
         fetch_seconds: For connecting to a file or HTTP server, and for each answer.
         memory_mb: What the engine for files, APIs and joins may use before it spills to disk.
@@ -32,6 +33,7 @@ class SourceSettings:
 
     egress: EgressPolicy = field(default_factory=EgressPolicy)
     file_roots: tuple[Path, ...] = ()
+    own_files: tuple[Path, ...] = ()
     fetch_bytes: int = 2_000_000_000
     fetch_seconds: float = 30.0
     memory_mb: int = 512

@@ -54,7 +54,7 @@ class SQLiteConnector(SQLConnector[SQLiteOptions]):
         """A new connection that can write nothing, attach nothing, and waits `seconds` for a lock."""
         named = str(self._url.database or "").removeprefix("file:")
         try:
-            name = database_file(named, self.settings.file_roots, "SQLite")
+            name = database_file(named, self.settings, "SQLite")
         except NotReadableError as error:
             raise self.misconfigured(error.problem, valid=error.valid) from None
         options = self._options

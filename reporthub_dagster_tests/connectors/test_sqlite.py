@@ -22,7 +22,6 @@ from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster.storage.spool import Spool
 from reporthub_dagster_tests.connectors.reading import LIMITS, column, read, types
 
-ANYWHERE = SourceSettings(file_roots=(Path("/"),))
 # column → declaration, type, values as they are stored and as they must come back
 TYPES: dict[str, tuple[str, str, list[tuple[Any, Any]]]] = {
     "i": ("INTEGER", "int64", [(-(2**63), -(2**63)), (2**63 - 1, 2**63 - 1)]),
@@ -77,7 +76,7 @@ def run(file: Path, *statements: str, many: tuple[str, list[Any]] | None = None)
 
 def connector_of(file: Path | str, **options: Any) -> SQLiteConnector:
     url = file if isinstance(file, str) else f"sqlite:///{file}"
-    return SQLiteConnector(DataSource(7, "shop", "sqlite", url, options), ANYWHERE)
+    return SQLiteConnector(DataSource(7, "shop", "sqlite", url, options))
 
 
 def stored(file: Path, declaration: str, values: list[Any]) -> SQLiteConnector:
@@ -187,8 +186,7 @@ def test_many_columns_widen_in_one_go(file: Path, tmp_path: Path) -> None:
             opened.append(1)
             return super().open(*arguments)
 
-    row = DataSource(7, "shop", "sqlite", f"sqlite:///{file}", {})
-    read(Counting(row, ANYWHERE), "SELECT * FROM t", tmp_path)
+    read(Counting(DataSource(7, "shop", "sqlite", f"sqlite:///{file}", {})), "SELECT * FROM t", tmp_path)
 
     assert len(opened) == 2
 
@@ -262,15 +260,22 @@ def test_a_relative_path_is_read_from_the_working_folder(
     assert connector_of(f"sqlite:///file:{file}?mode=rwc&uri=true").check(5).startswith("SQLite 3")
 
 
-def test_only_files_below_the_folders_of_an_operator_are_opened(file: Path, tmp_path: Path) -> None:
+def test_where_an_operator_names_folders_only_files_below_them_are_opened(file: Path, tmp_path: Path) -> None:
     (tmp_path / "allowed").mkdir()
     (tmp_path / "allowed" / "link.db").symlink_to(file)
     allowed = SourceSettings(file_roots=(tmp_path / "allowed",))
     for name in (file, tmp_path / "allowed" / "link.db", tmp_path / "allowed/../data/shop.db", "/no"):
         row = DataSource(7, "shop", "sqlite", f"sqlite:///{name}", {})
-        for given_settings in (allowed, SourceSettings()):
-            with pytest.raises(ConfigurationError, match=r"in none of the folders .* REPORTHUB_FILE_ROOTS"):
-                SQLiteConnector(row, given_settings).check(5)
+        with pytest.raises(ConfigurationError, match=r"in none of the folders .* REPORTHUB_FILE_ROOTS"):
+            SQLiteConnector(row, allowed).check(5)
+
+
+def test_reporthubs_own_databases_are_opened_for_no_row(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(file)
+    for name, own in ((file, file), (tmp_path / "link.db", file), (file, file.parent)):
+        row = DataSource(7, "shop", "sqlite", f"sqlite:///{name}", {})
+        with pytest.raises(ConfigurationError, match="is ReportHub's own"):
+            SQLiteConnector(row, SourceSettings(file_roots=(tmp_path,), own_files=(own,))).check(5)
 
 
 @pytest.mark.parametrize(

@@ -342,7 +342,6 @@ def _sqlite(_: pytest.FixtureRequest, case: Case, folder: Path, home: Path) -> S
         DataSource(7, "shop", "sqlite", f"sqlite:///{str(file).replace('?', '%3F')}", {}),
         folder,
         execute,
-        settings=SourceSettings(file_roots=(home,)),
     )
 
 
@@ -353,8 +352,7 @@ def _duckdb(_: pytest.FixtureRequest, case: Case, folder: Path, home: Path) -> S
         with duckdb.connect(file) as connection:
             return [connection.execute(statement).fetchall() for statement in statements][-1]
 
-    row = DataSource(7, "shop", "duckdb", f"duckdb:///{file}", {})
-    return Source(case, row, folder, execute, settings=SourceSettings(file_roots=(home,)))
+    return Source(case, DataSource(7, "shop", "duckdb", f"duckdb:///{file}", {}), folder, execute)
 
 
 def _mongodb(request: pytest.FixtureRequest, case: Case, folder: Path, _: Path) -> Source:
