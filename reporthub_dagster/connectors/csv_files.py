@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import duckdb
 
 from reporthub_dagster.connectors.duckdb_engine import literal
+from reporthub_dagster.connectors.file_formats import new_file
 from reporthub_dagster.connectors.nested_values import TYPES, declared_field
 from reporthub_dagster.connectors.spool_table import quoted
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
@@ -26,10 +28,11 @@ _DELIMITERS = ",;\t|"
 _MOST_DIGITS = 38
 _BUFFER = 8_000_000
 """Bytes that are read at once; DuckDB's own 32 MB are not faster."""
+_DOUBLES = "2.3e-308 AND 1.7e308"
 _CLOCK = r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
 _NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?"
 _MOMENT = rf"\d{{4}}-\d\d-\d\d[ T]{_CLOCK}"
-_ZONED = rf"{_MOMENT}(Z|[+-]\d\d(:?\d\d)?)"
+_ZONED = rf"{_MOMENT}(Z|[+-](0\d|1[0-5])(:?[0-5]\d)?)"
 
 
 def _matches(pattern: str, kind: str) -> str:
@@ -46,8 +49,9 @@ _FOUND = {
     "BOOLEAN": "@ IN ('true', 'false', 'True', 'False', 'TRUE', 'FALSE')",
     "BIGINT": "CAST(TRY_CAST(@ AS BIGINT) AS VARCHAR) = @",
     "DECIMAL": f"regexp_full_match(@, '{_NUMBER}')",
-    # As many digits as a double keeps.
-    "DOUBLE": _matches(rf"{_NUMBER}([eE][+-]?\d{{1,3}})?", "DOUBLE") + " AND length(@) <= 16",
+    # As many digits as a double keeps, and no number that it makes zero or infinite.
+    "DOUBLE": _matches(rf"{_NUMBER}([eE][+-]?\d{{1,3}})?", "DOUBLE") + " AND length(@) <= 16 AND "
+    f"(regexp_full_match(@, '-?[0.]+([eE].*)?') OR abs(TRY_CAST(@ AS DOUBLE)) BETWEEN {_DOUBLES})",
     # Ten characters: neither `infinity` nor a year that files cannot show.
     "DATE": "strlen(@) = 10 AND CAST(TRY_CAST(@ AS DATE) AS VARCHAR) = @",
     # Most are written as DuckDB writes them, which takes less time to see than a pattern.
@@ -84,17 +88,56 @@ class CsvForm:
     columns: Mapping[str, str] = field(default_factory=dict)
 
 
-def csv_select(connection: duckdb.DuckDBPyConnection, files: Mapping[Path, str], form: CsvForm) -> str:
+@dataclass(frozen=True, slots=True)
+class CsvFiles:
+    """Files that are one table.
+
+    Attributes:
+        paths: UTF-8, each with what people call it.
+        names: Of the columns.
+    """
+
+    paths: Mapping[Path, str]
+    delimiter: str
+    names: list[str]
+
+    @classmethod
+    def of(cls, files: Mapping[Path, str], form: CsvForm, scratch: Path) -> CsvFiles:
+        """Files that have the same header.
+
+        Args:
+            files: UTF-8, each with what people call it.
+            form: How they are written.
+            scratch: For copies of files that cannot be read as they are.
+
+        Raises:
+            PermanentError: A file has no header, or another one.
+        """
+        headers = {path: _Header.of(path, form) for path in files}
+        for path, header in headers.items():
+            if not header.cells:
+                raise PermanentError(f"the file {files[path]} is empty: it has no header")
+        path, first = next(iter(headers.items()))
+        for other, header in headers.items():
+            if header.names != first.names:
+                raise PermanentError(
+                    f"the file {files[other]} has the columns {', '.join(header.names)}, "
+                    f"and {files[path]} has {', '.join(first.names)}"
+                )
+        readable = {header.one_line(path, scratch): files[path] for path, header in headers.items()}
+        return cls(readable, first.delimiter, first.names)
+
+
+def csv_select(connection: duckdb.DuckDBPyConnection, files: CsvFiles, form: CsvForm) -> str:
     """A SELECT of the rows of the files, one after the other, with their types.
 
     Args:
         connection: An engine that may read them.
-        files: UTF-8, each with what people call it; all have the same header.
+        files: What is read.
         form: How they are written.
 
     Raises:
         ConfigurationError: A declared column is not there, or a value is not of its declared type.
-        PermanentError: A file has no header, or another one.
         duckdb.Error: A row does not fit the header: see `row_problem`.
     """
     reader = _Reader(connection, files, form)
@@ -123,29 +166,20 @@ def row_problem(words: str, files: Mapping[Path, str]) -> PermanentError | None:
 class _Reader:
     """The files of one table."""
 
-    def __init__(
-        self, connection: duckdb.DuckDBPyConnection, files: Mapping[Path, str], form: CsvForm
-    ) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, files: CsvFiles, form: CsvForm) -> None:
         self._connection = connection
         self._files = files
         self._form = form
-        headers = {name: _header(path, name, form) for path, name in files.items()}
-        first, (self._delimiter, self.names) = next(iter(headers.items()))
-        for name, (_, names) in headers.items():
-            if names != self.names:
-                raise PermanentError(
-                    f"the file {name} has the columns {', '.join(names)}, and {first} has "
-                    f"{', '.join(self.names)}"
-                )
+        self.names = files.names
 
     def source(self, kinds: Mapping[str, str]) -> str:
         """The files as DuckDB's function, their columns of these types."""
-        paths = ", ".join(literal(path) for path in self._files)
+        paths = ", ".join(literal(path) for path in self._files.paths)
         columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in kinds.items())
         quote = literal(self._form.quote)
         return (
             f"read_csv([{paths}], columns = {{{columns}}}, auto_detect = false, header = true, "
-            f"delim = {literal(self._delimiter)}, quote = {quote}, escape = {quote}, "
+            f"delim = {literal(self._files.delimiter)}, quote = {quote}, escape = {quote}, "
             f"buffer_size = {_BUFFER}, nullstr = '', allow_quoted_nulls = false, strict_mode = true, "
             "null_padding = false, ignore_errors = false)"
         )
@@ -253,20 +287,55 @@ def _lengths(name: str) -> tuple[str, str]:
     return f"max({whole})", f"max(CASE {point} WHEN 0 THEN 0 ELSE {size} - {point} END)"
 
 
-def _header(path: Path, name: str, form: CsvForm) -> tuple[str, list[str]]:
-    """Delimiter and names of a file.
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """The first row of a file.
 
-    Raises:
-        PermanentError: It is empty.
+    Attributes:
+        lines: How many lines it takes: a name may hold line breaks.
     """
-    with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-        line = file.readline()
-        delimiter = form.delimiter or max(_DELIMITERS, key=line.count)
+
+    delimiter: str
+    cells: list[str]
+    lines: int
+
+    @classmethod
+    def of(cls, path: Path, form: CsvForm) -> _Header:
+        """The header of a file; without a delimiter, the one that makes most of it."""
+        with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
+            return max(
+                (cls._read(file, delimiter, form.quote) for delimiter in form.delimiter or _DELIMITERS),
+                key=lambda found: len(found.cells),
+            )
+
+    @classmethod
+    def _read(cls, file: TextIO, delimiter: str, quote: str) -> _Header:
         file.seek(0)
-        cells = next(csv.reader(file, delimiter=delimiter, quotechar=form.quote), [])
-    if not cells:
-        raise PermanentError(f"the file {name} is empty: it has no header")
-    return delimiter, distinct_names(cells, str.lower)
+        rows = csv.reader(file, delimiter=delimiter, quotechar=quote)
+        cells = next(rows, [])
+        return cls(delimiter, cells, rows.line_num)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the columns."""
+        return distinct_names(self.cells, str.lower)
+
+    def one_line(self, path: Path, scratch: Path) -> Path:
+        """The file itself, or a copy of it where the header takes several lines.
+
+        DuckDB believes that all lines end as the first one does, in quotes or not: where a break in a name is
+        not the break of the lines, it finds no rows.
+        """
+        if self.lines <= 1:
+            return path
+        target = new_file(scratch, path.name)
+        exact: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
+        with path.open(**exact) as source, target.open("w", **exact) as out:
+            last = [source.readline() for _ in range(self.lines)][-1]
+            line_end = last[len(last.rstrip("\r\n")) :]
+            out.write(self.delimiter.join(str(place) for place in range(len(self.cells))) + line_end)
+            shutil.copyfileobj(source, out)
+        return target
 
 
 def _wrong(column: str, problem: str, valid: str, value: object = None) -> ConfigurationError:

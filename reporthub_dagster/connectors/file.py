@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 
 from reporthub_dagster.connectors.base import QueryLimits, timed_out
-from reporthub_dagster.connectors.csv_files import CsvForm, csv_select, row_problem
+from reporthub_dagster.connectors.csv_files import CsvFiles, CsvForm, csv_select, row_problem
 from reporthub_dagster.connectors.documents import (
     SheetLimits,
     json_documents,
@@ -138,10 +138,11 @@ class FileConnector(TabularConnector[FileOptions]):
         if form in ("csv", "tsv"):
             if options.encoding.lower() not in _UTF8:
                 files = {as_utf8(path, name, options.encoding, scratch): name for path, name in files.items()}
-                self._files = files
             delimiter = options.delimiter or ("\t" if form == "tsv" else "")
             csv_form = CsvForm(delimiter, options.quote, options.columns)
-            return _view(self._sniffed(files, csv_form, scratch, limits), files)
+            found = CsvFiles.of(files, csv_form, scratch)
+            self._files = dict(found.paths)
+            return _view(self._sniffed(found, csv_form, scratch, limits), found.paths)
         spool = scratch / "data.arrow"
         declared = [declared_field(name, word) for name, word in options.columns.items()]
         end = time.monotonic() + limits.remaining_seconds
@@ -152,7 +153,7 @@ class FileConnector(TabularConnector[FileOptions]):
             raise timed_out(limits) from None
         return Table(lambda connection, name: attach_spool(connection, name, spool))
 
-    def _sniffed(self, files: Mapping[Path, str], form: CsvForm, scratch: Path, limits: QueryLimits) -> str:
+    def _sniffed(self, files: CsvFiles, form: CsvForm, scratch: Path, limits: QueryLimits) -> str:
         connection = Engine(scratch, self.settings.memory_mb).start()
         patience = Patience(connection.interrupt, limits.remaining_seconds)
         try:

@@ -114,6 +114,7 @@ def test_the_whole_file_decides_about_types_and_not_its_beginning(root: Path) ->
         "9999-12-31 24:00:00",
         "0001-01-01 00:00:00+07",
         "9999-12-31T23:59:59-07:00",
+        "2025-01-31 08:00:00+25:00",
     ],
 )
 def test_a_day_that_files_cannot_show_is_text_as_it_was_written(root: Path, cell: str) -> None:
@@ -123,6 +124,29 @@ def test_a_day_that_files_cannot_show_is_text_as_it_was_written(root: Path, cell
 
     assert (types(result), rows) == ({"a": "string"}, [{"a": cell}])
     assert result.warnings == (), "the types are known before the rows are read"
+
+
+@pytest.mark.parametrize("cell", ["1e400", "-1e999", "1e-400", "2e-324", "1.23456e-320"])
+def test_a_number_that_a_double_does_not_keep_is_text(root: Path, cell: str) -> None:
+    (root / "x.csv").write_text(f"a,b\n{cell},0e5\n1e5,-1e-300\n")
+
+    result, rows = read(root, "x.csv")
+
+    assert types(result) == {"a": "string", "b": "double"}
+    assert rows == [{"a": cell, "b": 0.0}, {"a": "1e5", "b": -1e-300}]
+
+
+@pytest.mark.parametrize("line_end", ["\r\n", "\n", "\r"])
+@pytest.mark.parametrize("inside", ["\n", "\r\n", "\r"])
+def test_a_name_of_several_lines_loses_no_row(root: Path, inside: str, line_end: str) -> None:
+    header = f'"sold{inside}at";"a,b";amount'
+    content = line_end.join([header, f'x;"y{inside}";1', "é;z;2", ""])
+    (root / "x.csv").write_bytes(b"\xef\xbb\xbf" + content.encode())
+
+    _, rows = read(root, "x.csv")
+
+    assert [list(row.values()) for row in rows] == [["x", f"y{inside}", 1], ["é", "z", 2]]
+    assert list(rows[0]) == [f"sold{inside}at", "a,b", "amount"]
 
 
 @pytest.mark.parametrize(
