@@ -18,6 +18,7 @@ from google.cloud.bigquery_storage import BigQueryReadClient
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.bigquery_columns import batch_of, parameters_of, schema_of, text_of
 from reporthub_dagster.connectors.bigquery_errors import FAILURES
+from reporthub_dagster.connectors.fitting import sound
 from reporthub_dagster.connectors.query_clock import QueryClock
 from reporthub_dagster.connectors.sql import DriverConnector, SQLStream
 from reporthub_dagster.reporting.bound_query import BoundQuery
@@ -145,7 +146,8 @@ class BigQueryStream(SQLStream):
         try:
             with warnings.catch_warnings():  # of types that the client has no column for, and we have text
                 warnings.simplefilter("ignore", UserWarning)
-                return next(self._batches, None)
+                batch = next(self._batches, None)
+                return None if batch is None else sound(batch)
         except Forbidden:
             if self._storage is None or self._job is None:
                 raise

@@ -78,7 +78,7 @@ class ClickHouseConnector(SQLConnector[ClickHouseOptions]):
         with self.timing():
             answer = server.ask("SELECT version()", {"default_format": "TabSeparated", "readonly": "1"})
         with closing(answer):
-            return f"ClickHouse {answer.read().decode().strip()}"
+            return f"ClickHouse {answer.document().decode().strip()}"
 
     def explain(self, error: Exception, limits: QueryLimits) -> ReportHubError:
         """See `SQLConnector.explain`."""
@@ -90,4 +90,4 @@ class ClickHouseConnector(SQLConnector[ClickHouseOptions]):
             "SHOW GRANTS", {"default_format": "TabSeparatedRaw"}
         )
         with closing(answer):
-            return writing_grants(answer.read().decode().splitlines())
+            return writing_grants(answer.document().decode().splitlines())

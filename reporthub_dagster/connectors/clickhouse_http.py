@@ -17,11 +17,14 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
+from reporthub_dagster.network.limited_response import limited_response
 from reporthub_dagster.reporting.bound_query import Bind, BoundQuery
 from reporthub_dagster.reporting.decimal_text import decimal_text
 
 _EXCEPTION = re.compile(rb"Code: (\d+)\. DB::Exception: (.*)", re.DOTALL)
 _TAIL_BYTES = 16_384
+_DOCUMENT_BYTES = 16_000_000
+_PIECE = 1 << 20
 _INT64_BITS = 63
 
 
@@ -75,6 +78,7 @@ class Server:
             connection = http.client.HTTPSConnection(
                 self.host, self.port, timeout=self.connect_seconds, context=self.tls
             )
+        connection.response_class = limited_response(lambda: self.read_seconds)
         try:
             connection.connect()
             connection.sock.settimeout(self.read_seconds)
@@ -116,19 +120,40 @@ class Answer:
         """
         try:
             data = self._response.read(None if size < 0 else size)
+            _require_more(self._response, data, size)
         except http.client.IncompleteRead as error:
             self._tail += error.partial
-            self.require_whole()
+            self._require_no_error()
             raise
         self._tail = (self._tail + data)[-_TAIL_BYTES:] if len(data) < _TAIL_BYTES else data[-_TAIL_BYTES:]
         return data
 
+    def document(self) -> bytes:
+        """All of a short answer.
+
+        Raises:
+            ClickHouseError: It is not short, or the server gave up.
+            OSError, http.client.HTTPException: The connection broke off.
+        """
+        document = b""
+        while piece := self.read(_PIECE):
+            document += piece
+            if len(document) > _DOCUMENT_BYTES:
+                raise ClickHouseError(0, f"an answer of more than {_DOCUMENT_BYTES:,} bytes")
+        return document
+
     def require_whole(self) -> None:
-        """Make sure that what was read ends without an error of the server.
+        """Read to the end, which must come without an error of the server.
 
         Raises:
             ClickHouseError: It does not.
+            OSError, http.client.HTTPException: The connection broke off.
         """
+        while self.read(_PIECE):
+            pass
+        self._require_no_error()
+
+    def _require_no_error(self) -> None:
         if _EXCEPTION.search(self._tail):
             raise _error(self._tail, 0)
 
@@ -137,6 +162,12 @@ class Answer:
         self.closed = True
         self._response.close()
         self._connection.close()
+
+
+def _require_more(response: http.client.HTTPResponse, data: bytes, size: int) -> None:
+    """What a read of so many bytes passes over: that the server hung up before its last."""
+    if size > 0 and not data and response.length:
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 def text_and_parameters(query: BoundQuery) -> tuple[str, dict[str, str]]:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from reporthub_dagster.connectors.base import QueryLimits
 from reporthub_dagster.connectors.clickhouse_columns import ClickHouseColumn, asking, batch_of, column_of
 from reporthub_dagster.connectors.clickhouse_http import Answer, ClickHouseError, Server, text_and_parameters
+from reporthub_dagster.connectors.fitting import sound
 from reporthub_dagster.connectors.sql import DriverConnector, SQLStream
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.storage.spool import distinct_names
@@ -51,7 +52,7 @@ class ClickHouseStream(SQLStream):
             f"DESCRIBE TABLE (\n{sql}\n)", {**settings, **parameters, "default_format": "JSONCompactEachRow"}
         )
         with closing(described):
-            found = [json.loads(line)[:2] for line in described.read().splitlines()]
+            found = [json.loads(line)[:2] for line in described.document().splitlines()]
         self._columns = [
             column_of(name, declared, wider.get(position)) for position, (name, declared) in enumerate(found)
         ]
@@ -76,14 +77,12 @@ class ClickHouseStream(SQLStream):
                 self._reader = pa.ipc.open_stream(self._answer)
             batch = next(self._reader, None)
         except pa.ArrowInvalid:
-            self._answer.read()
             self._answer.require_whole()
             raise
         if batch is None:
-            self._answer.read()
             self._answer.require_whole()
             return None
-        return batch_of(self._columns, batch, self.schema)
+        return batch_of(self._columns, sound(batch), self.schema)
 
     def close(self) -> None:
         """See `ResultStream.close`."""

@@ -1,4 +1,4 @@
-"""A batch whose columns are made one by one, and what becomes of those that values do not fit."""
+"""Batches: made column by column, what becomes of values that do not fit, and whether one is sound."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ def fitted(schema: pa.Schema, make: Callable[[int], pa.Array]) -> pa.RecordBatch
     if wider:
         raise TypeMisfit(wider)
     return pa.record_batch(arrays, schema=schema)
+
+
+def sound(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """A batch that came over the network, when what it says of its own memory is true.
+
+    Raises:
+        pa.ArrowInvalid: It would have us read what is not its own.
+    """
+    for column in batch.columns:
+        # Servers keep decimals of more digits than they declare, which harms nobody.
+        column.validate(full=not pa.types.is_decimal(column.type))
+    return batch

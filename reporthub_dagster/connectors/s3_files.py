@@ -102,7 +102,7 @@ class S3Files(FilePlace):
             return
         finally:
             self._client.close()
-        raise failure
+        raise failure from None
 
     def _explained(self, error: Exception) -> ReportHubError:
         where = f"the bucket {self._bucket}"

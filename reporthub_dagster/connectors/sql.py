@@ -17,14 +17,14 @@ from typing import Any, ClassVar, Generic, TypeVar, cast
 import pyarrow as pa
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reporthub_dagster.connectors.base import Connector, QueryLimits, ResultStream
+from reporthub_dagster.connectors.base import Connector, QueryLimits, ResultStream, TypeMisfit
 from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.source_settings import SourceSettings
 from reporthub_dagster.connectors.source_url import TABLE, url_of
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
 from reporthub_dagster.reporting.records import DataSource
-from reporthub_dagster.reporting.redaction import redact, secrets_of_options, secrets_of_url
+from reporthub_dagster.reporting.redaction import redact, secrets_of_options, secrets_of_url, unforeseen
 
 _GRANT = re.compile(r"GRANT (?P<what>.+?) ON (?P<where>.+?) TO ")
 _WRITING = re.compile(r"\b(?:ALL|INSERT|UPDATE|DELETE|DROP|ALTER|CREATE(?! TEMPORARY)|TRUNCATE|FILE|SUPER)\b")
@@ -206,13 +206,17 @@ class DriverConnector(Connector, Generic[OptionsT]):
             failure = self.explain(error, limits)
         except UnicodeError:
             failure = PermanentError("a value of the query holds characters that no database can read")
+        except (ReportHubError, TypeMisfit):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may quote a password
+            raise unforeseen(error, self._secrets) from None
         else:
             return
         raise failure from None
 
     def plain(self, error: object) -> str:
         """An error's words in one line, without secrets."""
-        return redact(" ".join(str(error).split()), self._secrets)
+        return " ".join(redact(str(error), self._secrets).split())
 
     def misconfigured(
         self, problem: str, *, valid: str, column: str = "connection_url"

@@ -24,7 +24,7 @@ from reporthub_dagster.reporting.records import (
     RenderedFile,
     total_rows,
 )
-from reporthub_dagster.reporting.redaction import redact, secrets_of_options
+from reporthub_dagster.reporting.redaction import redact, secrets_of_options, unforeseen
 from reporthub_dagster.reporting.text_template import fill
 
 _LONGEST_DETAIL = 500
@@ -178,6 +178,8 @@ class Destination(ABC):
         except ReportHubError as error:
             fix = isinstance(error, ConfigurationError)
             return self._receipt(recipient, "refused", str(error), needs_person=fix)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it may quote a password
+            raise unforeseen(error, self._secrets()) from None
         return self._receipt(recipient, "sent", detail)
 
     def _stranger(self, recipient: str) -> DeliveryReceipt:

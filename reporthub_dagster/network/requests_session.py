@@ -17,7 +17,11 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ReadTimeoutError
 
 from reporthub_dagster.network.egress import EgressPolicy
+from reporthub_dagster.network.limited_response import limited_response
 
+MOST_BYTES = 256_000_000
+"""Of a body that is read at once; pages of results have some megabytes."""
+_PIECE = 1 << 20
 Left = Callable[[], float]
 """Seconds that a request may still take; raises when there are none, which ends the request."""
 
@@ -38,8 +42,9 @@ class GuardedAdapter(HTTPAdapter):
         self._context = context
         self._connect_seconds = connect_seconds
         self._left = left
+        self._seconds = connect_seconds
         super().__init__()
-        self.poolmanager.pool_classes_by_scheme = _pools(policy, connect_seconds)
+        self.poolmanager.pool_classes_by_scheme = _pools(policy, connect_seconds, lambda: self._seconds)
 
     def build_connection_pool_key_attributes(
         self, request: Any, verify: Any, cert: Any = None
@@ -62,12 +67,12 @@ class GuardedAdapter(HTTPAdapter):
     ) -> requests.Response:
         """See requests; the body is read here, unless it is to be streamed."""
         del timeout, proxies
-        left = self._left()
+        left = self._seconds = self._left()
         clock = (min(self._connect_seconds, left), left)
         try:
             response = super().send(request, stream=stream, timeout=clock, verify=verify, cert=cert)
             if not stream:
-                response.content  # noqa: B018 - kept in the response
+                response._content = _whole(response)  # noqa: SLF001 - as its own `content` does
         except requests.RequestException as error:
             if error.args and isinstance(error.args[0], ReadTimeoutError):
                 # A client would take it for a lost connection, and may or may not try again.
@@ -83,14 +88,29 @@ def guard(session: requests.Session, adapter: GuardedAdapter) -> None:
     session.mount("https://", adapter)
 
 
-def _pools(policy: EgressPolicy, timeout: float) -> dict[str, Any]:
-    """urllib3's connection pools with our way to connect."""
+def _whole(response: requests.Response) -> bytes:
+    """A body, unpacked."""
+    body = bytearray()
+    for piece in response.iter_content(_PIECE):
+        body += piece
+        if len(body) > MOST_BYTES:
+            raise requests.exceptions.ContentDecodingError(f"an answer of more than {MOST_BYTES:,} bytes")
+    return bytes(body)
+
+
+def _pools(policy: EgressPolicy, timeout: float, seconds: Callable[[], float]) -> dict[str, Any]:
+    """urllib3's connection pools with our way to connect, and limits for answers."""
+    limited = limited_response(seconds)
 
     class Plain(HTTPConnection):
+        response_class = limited
+
         def _new_conn(self) -> socket.socket:
             return policy.connect(self.host, self.port, timeout, guarded=True)
 
     class Encrypted(HTTPSConnection):
+        response_class = limited
+
         def _new_conn(self) -> socket.socket:
             return policy.connect(self.host, self.port or 443, timeout, guarded=True)
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import html
+import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 from pydantic import SecretStr
 
@@ -51,10 +54,31 @@ def secrets_of_options(options: Mapping[str, Any]) -> frozenset[str]:
 
 
 def redact(text: str, secrets: Iterable[str] = ()) -> str:
-    """`text` with passwords in URLs and every one of `secrets` (plain or URL-quoted) masked."""
-    for secret in sorted({s for s in secrets if len(s) >= _SHORTEST}, key=len, reverse=True):
-        text = text.replace(secret, MASK).replace(quote(secret, safe=""), MASK)
+    """`text` with passwords in URLs and every one of `secrets` masked, also as others write them.
+
+    That is in URLs, in HTML, in JSON, as Python shows texts and bytes, and in base64.
+    """
+    for form in sorted(_forms(secrets), key=len, reverse=True):
+        text = text.replace(form, MASK)
     return _URL_PASSWORD.sub(rf"\g<head>:{MASK}@", text)
+
+
+def unforeseen(error: Exception, secrets: Iterable[str]) -> RuntimeError:
+    """An error that nobody foresaw, to be raised in its place: drivers quote what they were given."""
+    words = " ".join(redact(str(error), secrets).split())
+    return RuntimeError(f"{type(error).__name__}: {words}").with_traceback(error.__traceback__)
+
+
+def _forms(secrets: Iterable[str]) -> set[str]:
+    found: set[str] = set()
+    for secret in secrets:
+        raw = secret.encode(errors="surrogatepass")
+        for text in {secret, secret.strip()}:
+            found |= {text, quote(raw, safe=""), quote(raw), quote_plus(raw), html.escape(text)}
+            found |= {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+            found |= {repr(text)[1:-1], repr(raw)[2:-1]}
+        found.add(base64.b64encode(raw).decode())
+    return {form for form in found if len(form) >= _SHORTEST}
 
 
 def _secret_texts(value: Any, *, secret: bool) -> Iterator[str]:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
+import sys
+import traceback
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -25,6 +28,44 @@ from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster_tests.connectors.reading import LIMITS, read, types
 from reporthub_dagster_tests.servers.clickhouse import ClickHouseDatabase
 
+_LIES = """
+import io, struct, sys, threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+import pyarrow as pa
+from reporthub_dagster.connectors.base import QueryLimits
+from reporthub_dagster.connectors.clickhouse import ClickHouseConnector
+from reporthub_dagster.reporting.bound_query import BoundQuery
+from reporthub_dagster.reporting.errors import ReportHubError
+from reporthub_dagster.reporting.records import DataSource
+
+sink = io.BytesIO()
+rows = pa.table({"s": pa.array([b"ab", b"cd"], pa.binary())})
+with pa.ipc.new_stream(sink, rows.schema) as writer:
+    writer.write_table(rows)
+true, lie = struct.pack("<iii", 0, 2, 4), struct.pack("<iii", 0, 2**30, 4)
+assert sink.getvalue().count(true) == 1
+
+class Liar(BaseHTTPRequestHandler):
+    def do_POST(self):
+        asked = self.rfile.read(int(self.headers["content-length"]))
+        told = b'["s", "String"]' if asked.startswith(b"DESCRIBE") else sink.getvalue().replace(true, lie)
+        self.send_response(200)
+        self.send_header("content-length", str(len(told)))
+        self.end_headers()
+        self.wfile.write(told)
+
+    def log_message(self, *_):
+        pass
+
+server = HTTPServer(("127.0.0.1", 0), Liar)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+row = DataSource(7, "x", "clickhouse", f"clickhouse://u:p@127.0.0.1:{server.server_port}/d", {})
+try:
+    ClickHouseConnector(row).spool(BoundQuery.of(["SELECT 1"]), Path(sys.argv[1]), QueryLimits(60, 10))
+except ReportHubError as error:
+    print(error)
+"""
 _NOON = datetime(2024, 2, 29, 12, tzinfo=UTC)
 # column → expression, type, value as it must come back
 TYPES: dict[str, tuple[str, str, Any]] = {
@@ -204,3 +245,23 @@ def test_a_certificate_that_nobody_trusts_is_told() -> None:
 
 def _quoted(name: str) -> str:
     return "`" + name.replace("`", "\\`") + "`"
+
+
+def test_a_server_that_lies_about_its_rows_makes_nobody_read_what_is_not_theirs(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _LIES, tmp_path / "x.arrow"], capture_output=True, text=True, check=False
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout, "an error says so"
+    assert not (tmp_path / "x.arrow").exists()
+
+
+def test_a_password_that_no_header_can_hold_is_not_told(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        row = DataSource(7, "x", "clickhouse", f"clickhouse://u:geheim%0Axyz@127.0.0.1:{port}/d", {})
+        with pytest.raises(RuntimeError, match="Invalid header value") as raised:
+            read(ClickHouseConnector(row), "SELECT 1", tmp_path)
+
+    assert "geheim" not in "".join(traceback.format_exception(raised.value))

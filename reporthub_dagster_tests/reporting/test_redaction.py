@@ -1,5 +1,10 @@
 from __future__ import annotations
 
+import base64
+import html
+import json
+from urllib.parse import quote, quote_plus
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +15,7 @@ from reporthub_dagster.reporting.redaction import (
     redact,
     secrets_of_options,
     secrets_of_url,
+    unforeseen,
 )
 
 
@@ -29,6 +35,41 @@ def test_passwords_in_urls_are_masked_and_nothing_else(text: str, shown: str) ->
 
 def test_a_known_secret_is_masked_plain_and_quoted() -> None:
     assert redact("said p@ss/1 and p%40ss%2F1", ["p@ss/1"]) == f"said {MASK} and {MASK}"
+
+
+SECRET = 'p@ss/"w\\ö\u20ac\n'
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        quote(SECRET),
+        quote(SECRET, safe=""),
+        quote_plus(SECRET),
+        html.escape(SECRET),
+        json.dumps(SECRET),
+        json.dumps(SECRET, ensure_ascii=False),
+        repr(SECRET),
+        repr(SECRET.encode()),
+        base64.b64encode(SECRET.encode()).decode(),
+        " ".join(SECRET.split()),
+    ],
+)
+def test_a_known_secret_is_masked_however_others_write_it(form: str) -> None:
+    assert redact(f"said {form} twice", [SECRET]).replace("b'", "'").strip("\"'") in {
+        f"said {MASK} twice",
+        f'said "{MASK}" twice',
+        f"said '{MASK}' twice",
+    }
+
+
+def test_an_error_that_nobody_foresaw_says_what_it_is_and_no_secret() -> None:
+    with pytest.raises(ValueError, match="invalid literal") as raised:
+        int(SECRET)
+    told = unforeseen(raised.value, [SECRET])
+
+    assert str(told) == f"ValueError: invalid literal for int() with base 10: '{MASK}'"
+    assert told.__traceback__ is not None, "where it was raised is not lost"
 
 
 def test_the_longer_secret_is_masked_whole() -> None:
