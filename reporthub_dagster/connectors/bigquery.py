@@ -6,7 +6,6 @@ import base64
 import binascii
 import json
 from contextlib import closing
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
@@ -30,6 +29,7 @@ from reporthub_dagster.connectors.query_clock import QueryClock
 from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector
 from reporthub_dagster.network.http_client import tls_context
 from reporthub_dagster.network.requests_session import GuardedAdapter, guard
+from reporthub_dagster.network.small_file import small_file
 from reporthub_dagster.reporting.bound_query import BoundQuery
 from reporthub_dagster.reporting.errors import ReportHubError
 
@@ -177,7 +177,7 @@ class BigQueryConnector(SQLConnector[BigQueryOptions]):
         options = self._options
         given: Any = options.credentials
         if options.credentials_path:
-            given = Path(options.credentials_path).read_text(encoding="utf-8")
+            given = small_file(options.credentials_path)
         elif options.credentials_base64:
             given = options.credentials_base64
         try:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import asyncssh
 
+from reporthub_dagster.network.small_file import small_file
 from reporthub_dagster.reporting.errors import ConfigurationError
 
 _FINGERPRINT = "SHA256:"
@@ -60,7 +60,7 @@ def client_key(login: SshLogin) -> asyncssh.SSHKey | None:
     text = login.private_key
     try:
         if "\n" not in text.strip() and "-----" not in text:
-            return asyncssh.read_private_key(text.strip(), login.passphrase)
+            return asyncssh.import_private_key(small_file(text.strip()), login.passphrase)
         return asyncssh.import_private_key(text, login.passphrase)
     except asyncssh.KeyEncryptionError:
         raise login.wrong("the passphrase of the key is wrong", "passphrase", "set it") from None
@@ -68,9 +68,10 @@ def client_key(login: SshLogin) -> asyncssh.SSHKey | None:
         locked = any(word in str(error).lower() for word in ("passphrase", "decrypt"))
         what = "passphrase" if locked else "private_key"
         raise login.wrong(f"the key cannot be used: {error}", what, "give an OpenSSH or PEM key") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "this is no path"
         raise login.wrong(
-            f"the file of the key cannot be read: {error.strerror}",
+            f"the file of the key cannot be read: {why}",
             "private_key",
             "give its path or text",
         ) from None
@@ -92,12 +93,12 @@ def given_keys(login: SshLogin) -> list[asyncssh.SSHKey] | None:
     try:
         text = login.known_hosts
         if " " not in text.strip():
-            text = Path(text.strip()).read_text(encoding="utf-8")
+            text = small_file(text.strip()).decode()
         found = list(asyncssh.import_known_hosts(text).match(login.host, "", login.port)[0])
     except (OSError, ValueError) as error:
-        raise login.wrong(
-            f"it cannot be read: {error}", "known_hosts", "give its lines or its path"
-        ) from None
+        # asyncssh quotes the line, and the file may be any that this process can read.
+        why = error.strerror if isinstance(error, OSError) else "a line is none of known_hosts"
+        raise login.wrong(f"it cannot be read: {why}", "known_hosts", "give its lines or its path") from None
     if not found:
         raise login.wrong("it does not name the host", "known_hosts", "add the line of ssh-keyscan")
     return found
