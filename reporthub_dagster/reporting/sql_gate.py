@@ -8,6 +8,7 @@ mistakes and what a read-only transaction still allows: files of the server, oth
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import sqlglot
 from sqlglot import exp
@@ -59,14 +60,24 @@ _DENIED = {
     "sqlite": _words(
         "load_extension readfile writefile fsdir lsdir lsmode edit zipfile sqlar_* fts3_tokenizer"
     ),
-    "duckdb": _words("read_* glob parquet_* sniff_csv *_scan query query_table getenv set_config nextval"),
+    "duckdb": _words(
+        """read_* glob parquet_* sniff_csv *_scan arrow_scan* python_* query query_table getenv set_config
+        nextval json_execute_serialized_sql"""
+    ),
     "clickhouse": _words(
-        "url* file* s3* remote* mysql postgresql mongodb executable hdfs* jdbc odbc sleep_*"
+        """url* file* s3* remote* mysql postgresql mongodb executable hdfs* jdbc odbc sleep_* sqlite redis gcs
+        oss cosn azure* iceberg* deltalake* hudi* paimon* ytsaurus arrowflight"""
     ),
     "trino": _words("query raw_query"),
     "tsql": _words("openrowset opendatasource openquery openxml xp_* sp_* fn_xe_* fn_get_audit_file"),
-    "oracle": _words("utl_* httpuritype bfilename dbms_xml* dbms_scheduler dbms_java* dbms_pipe dbms_lock"),
+    "oracle": _words(
+        """utl_* httpuritype bfilename dbms_xml* dbms_scheduler dbms_java* dbms_pipe dbms_lock dbms_ldap*
+        drithsx"""
+    ),
 }
+_STATEMENTS = frozenset({"CHECKPOINT", "COMMIT", "RECONFIGURE", "REVERT", "ROLLBACK", "SHUTDOWN"})
+"""Of SQL Server, which wants no semicolon before them; sqlglot takes them for names of what is before."""
+_UNICODE_NAME = re.compile(r"(?<![\w$])[uU]&$")
 _DENIED_ANYWHERE = _words("xp_cmdshell load_file pg_read_file")
 
 
@@ -81,6 +92,10 @@ def require_one_select(sql: str, dialect: str) -> None:
         ConfigurationError: It is something else, holds something else, or cannot be read.
     """
     items = list(tokens(sql, dialect))
+    if dialect == "postgres" and any(
+        after.kind == "identifier" and _UNICODE_NAME.search(before.text) for before, after in pairwise(items)
+    ):
+        raise _refused("a name is written in code points", "write its letters")
     statement = one_statement(for_parser(items), dialect)
     if not isinstance(statement, _QUERIES) and not _is_mysql_values(statement):
         raise _refused(f"{_name(statement)} is not a query")
@@ -93,10 +108,17 @@ def require_one_select(sql: str, dialect: str) -> None:
             raise _refused(
                 "a variable stands where a table's name belongs", "write the name; only values can vary"
             )
+        if dialect == "tsql" and isinstance(node, exp.Identifier) and not node.quoted:
+            _check_name(node)
     if dialect == "mysql" and any(
         token.kind == "comment" and _MYSQL_LIMIT_HINT.match(token.text) for token in items
     ):
         raise _refused("a hint would change the time limit", "take the hint out")
+
+
+def _check_name(name: exp.Identifier) -> None:
+    if name.name.upper() in _STATEMENTS:
+        raise _refused(f"{name.name.upper()} is a statement", "put names that are words of SQL in brackets")
 
 
 def one_statement(text: str, dialect: str) -> exp.Expr:

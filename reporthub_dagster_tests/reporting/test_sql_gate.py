@@ -44,6 +44,8 @@ def test_a_query_passes(dialect: str, sql: str) -> None:
         pytest.param("postgres", "SELECT pg_sleep(1), current_setting('x')", id="postgres-sleep"),
         pytest.param("mysql", "SELECT SLEEP(1), BENCHMARK(1, MD5('a'))", id="mysql-sleep"),
         pytest.param("postgres", "VALUES (1), (2)", id="postgres-values"),
+        pytest.param("postgres", 'SELECT a & "b", "u" FROM t', id="postgres-ampersand"),
+        pytest.param("tsql", "SELECT [commit] AS [shutdown] FROM t", id="tsql-words-in-brackets"),
         pytest.param("mysql", "VALUES ROW(1)", id="mysql-values"),
         pytest.param("sqlite", "SELECT glob('a*', b) FROM t", id="sqlite-glob-is-an-operator"),
         pytest.param("mysql", "SELECT 5--1", id="mysql-two-dashes"),
@@ -103,6 +105,19 @@ def test_anything_else_is_refused(dialect: str, sql: str) -> None:
     ("dialect", "sql"),
     [
         pytest.param("mysql", "SELECT a INTO OUTFILE '/tmp/x' FROM t", id="mysql-outfile"),
+        pytest.param(
+            "postgres", """SELECT U&"pg\\005fread_file"('/etc/passwd')""", id="postgres-code-points"
+        ),
+        pytest.param("tsql", "SELECT 1 COMMIT", id="tsql-statement-without-a-semicolon"),
+        pytest.param("tsql", "SELECT 1 FROM t SHUTDOWN", id="tsql-statement-as-a-tables-name"),
+        pytest.param("clickhouse", "SELECT * FROM sqlite('/x.db', 't')", id="clickhouse-file"),
+        pytest.param("clickhouse", "SELECT * FROM deltaLake('http://x')", id="clickhouse-lake"),
+        pytest.param("oracle", "SELECT dbms_ldap.init('x', 1) FROM dual", id="oracle-ldap"),
+        pytest.param(
+            "duckdb",
+            "SELECT * FROM json_execute_serialized_sql(json_serialize_sql('SELECT 1'))",
+            id="duckdb-sql-in-json",
+        ),
         pytest.param("mysql", "SELECT 1 INTO @a", id="mysql-into-variable"),
         pytest.param("mysql", "SELECT * FROM t LOCK IN SHARE MODE", id="mysql-lock"),
         pytest.param("mysql", "SELECT /*!50000 1 INTO OUTFILE '/tmp/x' */", id="mysql-executable-comment"),
