@@ -151,7 +151,7 @@ class Bench:
             doubts.append(sum(higher.cpu - lower.cpu for lower, higher in (runs, empty)) * microseconds)
             memory.append(max(run.rss for run in runs))
             figures = f"{runs[0].cpu:8.1f}{memory[-1]:7.0f}{costs[-1]:10.2f}{doubts[-1]:8.2f}"
-            print(f"{_rows(rows * self._scale):34}{figures}")
+            print(f"{_rows(rows * self._scale):34}{figures}", flush=True)
         fewest, *others = costs
         for what, values in (("CPU a row of the others", others), ("memory", memory)):
             spread = (max(values) - min(values)) / (max(values) + min(values))

@@ -71,7 +71,7 @@ def main(count: int) -> int:
         with _ours(home, url, 1) as work:
             alone = _timed(work, _reports(count, "alone", FOLDER))
             beside = _timed(work, _reports(count, "beside", FOLDER, OTHER))
-        print(f"  folder alone {alone[FOLDER]:.1f}, beside another folder {beside[FOLDER]:.1f}")
+        print(f"  folder alone {alone[FOLDER]:.1f}, beside another folder {beside[FOLDER]:.1f}", flush=True)
         missed = [_compared(home, url, word, count, beside[FOLDER]) for word in ("gone", "silent")]
     finally:
         server.stop()
@@ -88,7 +88,7 @@ def _compared(home: Path, hub_url: str, word: str, count: int, beside: float) ->
         rival = _timed(_rival(home, port), _reports(count, f"pool-{word}", MAIL, FOLDER))
     seen = f", tried by {tried}" if word == "silent" else ""
     print(f"  mail server {word}: ours folder {ours[FOLDER]:.1f}, mail {ours[MAIL]:.1f}{seen};", end=" ")
-    print(f"plain pool folder {rival[FOLDER]:.1f}, mail {rival[MAIL]:.1f}")
+    print(f"plain pool folder {rival[FOLDER]:.1f}, mail {rival[MAIL]:.1f}", flush=True)
     wait = TIMEOUT_SECONDS if word == "silent" else HICCUP_SECONDS
     return ours[FOLDER] > 1.5 * beside + wait or tried > AT_ONCE
 

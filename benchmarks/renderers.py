@@ -80,14 +80,17 @@ def _measure(home: Path, kind: str, rows: int) -> bool:
     ours, rival = _run("ours", kind, spool), _run("pandas", kind, spool)
     ratio = rival.cpu / ours.cpu
     holds = ratio >= goal.ratio and _within(ours, goal)
-    print(_line(kind, rows, ours) + f"{rival.cpu:9.2f}{rival.rss:7.0f}{ratio:7.1f}x{_verdict(holds)}")
+    print(
+        _line(kind, rows, ours) + f"{rival.cpu:9.2f}{rival.rss:7.0f}{ratio:7.1f}x{_verdict(holds)}",
+        flush=True,
+    )
     return holds
 
 
 def _measure_alone(home: Path, kind: str, rows: int, goal: Goal) -> bool:
     ours = _run("ours", kind, _spool(home, rows))
     holds = _within(ours, goal)
-    print(_line(kind, rows, ours) + " " * 24 + _verdict(holds))
+    print(_line(kind, rows, ours) + " " * 24 + _verdict(holds), flush=True)
     return holds
 
 

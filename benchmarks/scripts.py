@@ -46,7 +46,8 @@ def main() -> None:
             ours, plain = (measured(__spec__.name, who, name, str(rows)) for who in ("sandbox", "pandas"))
             print(
                 f"{rows:>9,} rows, {name}: sandbox {ours.cpu:.3f} s CPU, {ours.wall:.2f} s a script; "
-                f"pandas alone {plain.cpu:.3f} s CPU: {ours.cpu / plain.cpu:.1f} times"
+                f"pandas alone {plain.cpu:.3f} s CPU: {ours.cpu / plain.cpu:.1f} times",
+                flush=True,
             )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from functools import lru_cache
 from pathlib import Path
 
@@ -61,6 +61,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure() -> None:
     """Hear interrupts in the background of a script too, where they are ignored: some tests send them."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a test that fails say what the servers said that it asked for: their folder is gone afterwards."""
+    report = yield
+    if report.failed:
+        # Pytest rewrites the fixtures' modules: none is imported before.
+        from reporthub_dagster_tests.servers.dagster import DagsterServer  # noqa: PLC0415
+        from reporthub_dagster_tests.worker.site import Site  # noqa: PLC0415
+
+        servers = (value for value in item.funcargs.values() if isinstance(value, (DagsterServer, Site)))
+        report.sections += [("servers", server.logs()) for server in servers]
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
