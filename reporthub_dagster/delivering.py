@@ -147,7 +147,8 @@ class Deliverer:
         except BaseException:
             with suppress(ReportHubError):  # what is left open is closed by whoever comes next
                 self.ledger.settle(self.claim, row.id)
-                cut = AttemptOutcome(datetime.now(UTC), list(receipts.values()), error=CUT_SHORT)
+                error = CUT_SHORT if receipts.keys() < set(due) else None
+                cut = AttemptOutcome(datetime.now(UTC), list(receipts.values()), error=error)
                 self.logs.close(log, attempt, cut)
             raise
         will_retry = any(entries[name].next_attempt_at for name in due)

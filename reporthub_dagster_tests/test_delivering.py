@@ -4,6 +4,7 @@ import socket
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -63,6 +64,33 @@ def test_an_interrupt_between_two_recipients_loses_no_receipt(world: World) -> N
         1,
         "cut short before everybody was tried",
     )
+
+
+def test_cut_short_after_everybody_got_it_the_log_says_so(world: World) -> None:
+    attempt = Prepared(world.home)
+    for ledger in (FullLedger(attempt.hub), DeadLedger(attempt.hub)):
+        with pytest.raises(SystemExit):
+            replace(attempt.deliverer(attempt.claim), ledger=ledger).deliver(DeliveryTask(1))
+        attempt.deliverer(attempt.claim).deliver(DeliveryTask(1))
+        (log,) = world.go.rows("SELECT * FROM report_delivery_logs")
+        assert (log["status"], log["success_count"], log["error_message"]) == ("success", 2, None)
+        for table in ("report_delivery_logs", "reporthub_deliveries"):
+            world.go.execute(f"DELETE FROM {table}")
+    attempt.hub.close()
+
+
+class FullLedger(DeliveryLedger):
+    """The run ends where it would plan what comes next."""
+
+    def schedule(self, *_: object, **__: object) -> NoReturn:
+        raise SystemExit
+
+
+class DeadLedger(FullLedger):
+    """The process dies there: nothing after that is written."""
+
+    def settle(self, claim: Claim, delivery_id: int) -> None:
+        raise TransientError("dead")
 
 
 def test_who_may_have_it_when_a_run_dies_is_never_sent_to_again(world: World) -> None:

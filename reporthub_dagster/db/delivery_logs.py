@@ -136,13 +136,15 @@ class DeliveryLogs:
             table.delivery_id == delivery_id,
             table.status == "pending",
         )
-        tried = [entry for entry in entries if entry.state != "pending"]
+        known = list(entries)
+        tried = [entry for entry in known if entry.state != "pending"]
+        everybody = all(entry.state == "sent" for entry in known)
         values = {
-            "status": "failed",
+            "status": "success" if everybody else "failed",
             "completed_at": rows.to_wall(at, self._hub.zone),
             "success_count": sum(entry.state == "sent" for entry in tried),
             "failure_count": sum(entry.state != "sent" for entry in tried),
-            "error_message": CUT_SHORT,
+            "error_message": None if everybody else CUT_SHORT,
             "delivery_details": {"recipients": log_details(tried)},
         }
         with self._hub.begin() as connection:
