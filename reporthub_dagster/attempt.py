@@ -29,6 +29,9 @@ RETRIES = 2
 """Further tries within a run, for what may work a moment later: a database that restarts."""
 RETRY_PAUSE_SECONDS = 5.0
 
+DATABASE_ERRORS = {"OperationalError", "InterfaceError", "DagsterMySQLException"}
+"""Of SQLAlchemy, the drivers and dagster-mysql: the database did not answer."""
+
 T = TypeVar("T")
 
 
@@ -142,13 +145,16 @@ def at_work(
     try:
         with beating(hub.leases, held) as heart:
             yield Work(held, heart, metadata)
-    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+    except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, stopping.StoppingError):
         if not stopping.is_stopping():
             _finish(context, hub, held, "cancelled", "cancelled by a person")
         raise
     except LostClaimError as error:
         _give_back(context, error)
     except Exception as error:  # noqa: BLE001 - the boundary: what nobody foresaw must still close the row
+        lost = _of_dagsters_database(error)
+        if lost is not None and context.retry_number < RETRIES:
+            _give_back(context, lost)
         if isinstance(error, TransientError) and context.retry_number < retries:
             _give_back(context, error)
         told = _told(context, error)
@@ -166,8 +172,19 @@ def telling(context: dg.OpExecutionContext) -> Iterator[None]:
     """
     try:
         yield
-    except ReportHubError as error:
-        _give_back(context, error)
+    except Exception as error:
+        told = error if isinstance(error, ReportHubError) else _of_dagsters_database(error)
+        if told is None:
+            raise
+        _give_back(context, told)
+
+
+def _of_dagsters_database(error: Exception) -> TransientError | None:
+    """What is left when Dagster's own database fails within an op: errors of all others are translated."""
+    if type(error).__name__ not in DATABASE_ERRORS:
+        return None
+    words = redact(str(error).partition("\n")[0], environment_secrets())
+    return TransientError(f"Dagster's database does not answer: {words}")
 
 
 def _give_back(context: dg.OpExecutionContext, error: ReportHubError) -> NoReturn:
@@ -203,6 +220,9 @@ def _told(context: dg.OpExecutionContext, error: Exception) -> Exception:
     """The error that people are told: ours as it is, the file system's with its cure, others redacted."""
     if isinstance(error, ReportHubError):
         return error
+    lost = _of_dagsters_database(error)
+    if lost is not None:
+        return lost
     if isinstance(error, OSError) and error.errno is not None:
         place = f" {error.filename}" if error.filename else ""
         return ConfigurationError(

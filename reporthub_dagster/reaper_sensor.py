@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,16 +10,18 @@ import dagster as dg
 from dagster import DagsterEventType, DagsterRunStatus
 
 from reporthub_dagster import asset_events
-from reporthub_dagster.attempt import environment_secrets, tell
+from reporthub_dagster.attempt import DATABASE_ERRORS, environment_secrets, tell
+from reporthub_dagster.db import leases as lease_times
+from reporthub_dagster.db.leases import Leases
 from reporthub_dagster.db.retention import Retention
 from reporthub_dagster.db.schedulers import Schedulers
 from reporthub_dagster.jobs import execute_report
 from reporthub_dagster.mailing import destination_settings
 from reporthub_dagster.notices import tell_late
-from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Verdict
+from reporthub_dagster.reaping import EndedRun, Fate, FateKind, Reaper, Verdict, gone_runs
 from reporthub_dagster.reporting.redaction import redact
 from reporthub_dagster.resources import HubDatabase
-from reporthub_dagster.run_config import EXECUTION_TAG
+from reporthub_dagster.run_config import EXECUTION_TAG, GIVEN_BACK_TAG
 from reporthub_dagster.settings import Settings
 from reporthub_dagster.status import REAPER_SENSOR
 
@@ -30,6 +32,8 @@ _OVERLAP = timedelta(seconds=5)
 _FIRST_LOOK = timedelta(days=1)
 _REASON = "dagster/failure_reason"
 _OWN_END = {"STEP_FAILURE", "RUN_EXCEPTION", "JOB_INITIALIZATION_FAILURE", "START_TIMEOUT"}
+_NOT_OF_OURS = {"", "RUN_EXCEPTION", "STEP_FAILURE"}
+"""Where Dagster's database may have been the reason: it also writes within steps, before and after an op."""
 _INTERRUPTED = "UNEXPECTED_TERMINATION"
 """How Dagster calls Ctrl-C and a signal that nobody sent through Dagster."""
 
@@ -53,6 +57,7 @@ def execution_reaper_sensor(context: dg.SensorEvaluationContext, hub: HubDatabas
             tell(hub, verdict.execution_id, context.log.info)
             asset_events.report(instance, hub, verdict.execution_id, context.log.warning)
         tell_dagster(instance, verdict)
+    end_gone_runs(instance, hub.leases, now, context.log.warning)
     tell_late(hub.hub, destination_settings(settings), now, context.log.info)
     Retention(hub.hub, timedelta(days=settings.keep_days)).forget(now)
     counts = Counter(verdict.status for verdict in verdicts)
@@ -74,6 +79,24 @@ def tell_dagster(instance: dg.DagsterInstance, verdict: Verdict) -> None:
         instance.report_run_failed(run, f"{verdict.reason}: its lease ran out")
 
 
+def end_gone_runs(
+    instance: dg.DagsterInstance, leases: Leases, now: datetime, say: Callable[[str], object]
+) -> None:
+    """End runs in Dagster that have nothing to do any more: each would keep another one from starting."""
+    before = now - timedelta(seconds=lease_times.LEASE_SECONDS)
+    filters = dg.RunsFilter(statuses=[DagsterRunStatus.STARTED], updated_before=before)
+    runs = {run.run_id: run for run in instance.get_runs(filters, limit=_AT_ONCE) if _is_of_report(run)}
+    begun = {run_id: execution_id_of(run) for run_id, run in runs.items()}
+    for run_id, reason in (gone_runs(begun, leases.holds(begun.values())) if begun else {}).items():
+        say(f"run {run_id}: {reason}")
+        instance.report_run_failed(runs[run_id], reason)
+
+
+def _is_of_report(run: dg.DagsterRun) -> bool:
+    """Whether a run is known to be about an execution; one of a partition says so when it has its claim."""
+    return run.job_name == execute_report.name or EXECUTION_TAG in run.tags
+
+
 def fates(instance: dg.DagsterInstance, run_ids: Sequence[str]) -> dict[str, Fate]:
     """What became of runs; those that this instance does not have are left out."""
     if not run_ids:
@@ -93,8 +116,32 @@ def fate_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> Fate:
     if run.status != DagsterRunStatus.FAILURE:
         return Fate("at work")
     reason = run.tags.get(_REASON, "")
-    kind: FateKind = "cancelled" if reason == _INTERRUPTED else "failed" if reason in _OWN_END else "crashed"
+    kind: FateKind = "failed" if reason in _OWN_END else "crashed"
+    if GIVEN_BACK_TAG in run.tags:
+        kind = "given back"
+    elif reason == _INTERRUPTED:
+        kind = "cancelled"
+    elif reason in _NOT_OF_OURS and _has_lost_its_database(instance, run.run_id, reason):
+        kind = "cut off"
     return Fate(kind, _error_of(instance, run.run_id))
+
+
+def _has_lost_its_database(instance: dg.DagsterInstance, run_id: str, reason: str) -> bool:
+    """Whether Dagster could not launch or go on with a run because its own database did not answer.
+
+    An op of ours fails with `dg.Failure` and no cause, whatever database it was.
+    """
+    kinds = {DagsterEventType.STEP_FAILURE, DagsterEventType.RUN_FAILURE}
+    if not reason:
+        kinds.add(DagsterEventType.ENGINE_EVENT)
+    for record in instance.get_records_for_run(run_id, of_type=kinds, limit=20, ascending=False).records:
+        event = record.event_log_entry.dagster_event
+        error = getattr(event.event_specific_data, "error", None) if event else None
+        while error is not None:
+            if error.cls_name in DATABASE_ERRORS:
+                return True
+            error = error.cause
+    return False
 
 
 def ended_runs(

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from reporthub_dagster.db.leases import Leases, OpenExecution, Settlement
+from reporthub_dagster.db.leases import Hold, Leases, OpenExecution, Settlement
 
 UNCLAIMED_SECONDS = 60.0
 """A run that wrote its execution's row claims it a moment later; after so long it has died in between."""
 
-FateKind = Literal["at work", "stopping", "succeeded", "failed", "cancelled", "crashed", "unknown"]
+FateKind = Literal[
+    "at work", "stopping", "succeeded", "failed", "cancelled", "given back", "cut off", "crashed", "unknown"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,8 @@ class Fate:
     Attributes:
         kind: `at work` also for a run that waits, and for one whose process was killed without a word;
             `stopping` when a person wants it to end;
+            `given back` when its worker was told to stop;
+            `cut off` when Dagster could not go on with it because its own database was away;
             `crashed` when somebody else noticed that its process had gone; `unknown` for a run that this
             instance does not have.
         error: Why it failed, in one redacted line.
@@ -57,6 +61,25 @@ class Verdict:
     reason: str
     died: bool = False
     gone_run: str | None = None
+
+
+def gone_runs(begun: Mapping[str, str], found: Mapping[str, Hold]) -> dict[str, str]:
+    """Runs that Dagster takes for at work, though nobody works: run id → why.
+
+    A process that died after its execution had an outcome, or before it had the claim, leaves its run so.
+
+    Args:
+        begun: Run ids → their executions; of runs that have been at work for longer than a lease lasts.
+        found: Execution id → who holds it.
+    """
+    gone = {}
+    for run_id, execution_id in begun.items():
+        hold = found.get(execution_id)
+        if hold is None:
+            gone[run_id] = "the process that ran it died before it wrote its execution"
+        elif hold.is_settled_for(run_id):
+            gone[run_id] = f"the process that ran it died, and execution {execution_id} is {hold.status}"
+    return gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +125,9 @@ class Reaper:
         if fate.kind == "cancelled" or (fate.kind == "stopping" and item.holder.silent):
             gone = item.holder.claim.run_id
             return Verdict(item.id, "cancelled", "cancelled by a person", gone_run=gone)
-        if fate.kind in {"failed", "succeeded"}:
+        if fate.kind in {"failed", "succeeded", "given back"}:
             return _without_outcome(item, fate, item.holder.claim.run_id)
-        if item.holder.silent or fate.kind == "crashed":
+        if item.holder.silent or fate.kind in {"crashed", "cut off"}:
             return self._crash(item, item.holder.attempts + 1)
         return None
 
@@ -127,6 +150,8 @@ class Reaper:
 
 def _without_outcome(item: OpenExecution, fate: Fate, run_id: str) -> Verdict:
     """Of a run that has ended: one of its deliveries failed and another waits, or it was cut off."""
+    if fate.kind == "given back":
+        return Verdict(item.id, "queued", "its worker was told to stop")
     if item.has_retry:
         return Verdict(item.id, "running", "it waits for a retry")
     return Verdict(item.id, "failed", fate.error or f"run {run_id} ended without an outcome")
@@ -140,8 +165,10 @@ def _is_unclaimed(item: OpenExecution, ended: Mapping[str, EndedRun]) -> bool:
     return run.run_id not in item.given_up_runs and run.others <= set(item.given_up_runs)
 
 
-def _judge_unclaimed(item: OpenExecution, run_id: str, fates: Mapping[str, Fate]) -> Verdict:
+def _judge_unclaimed(item: OpenExecution, run_id: str, fates: Mapping[str, Fate]) -> Verdict | None:
     fate = fates.get(run_id, Fate("unknown"))
     if fate.kind == "cancelled":
         return Verdict(item.id, "cancelled", "cancelled by a person")
+    if fate.kind in {"given back", "cut off"}:
+        return None  # it waits as it did: the scheduler asks for another run
     return Verdict(item.id, "failed", fate.error or f"run {run_id} ended before it began to work")

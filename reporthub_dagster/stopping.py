@@ -7,6 +7,10 @@ from threading import Event
 _stopping = Event()
 
 
+class StoppingError(Exception):
+    """What an op waits for is away, and this process must stop: no outcome of a report."""
+
+
 def stop() -> None:
     """From now on interrupts mean that another process shall go on."""
     _stopping.set()

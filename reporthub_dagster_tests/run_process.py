@@ -24,6 +24,8 @@ from reporthub_dagster_tests.local_instance import local_instance
 BEAT_SECONDS = 0.1
 LEASE_SECONDS = 3.0
 PLACES = {
+    "row": ("reporthub_dagster.opening._open_execution", 1),
+    "claim": ("reporthub_dagster.attempt.claim_execution", 1),
     "plan": ("reporthub_dagster.opening.plan_report", 1),
     "render": ("reporthub_dagster.rendering.write_files", 1),
     "between": ("reporthub_dagster.attempt.held_claim", 2),
@@ -33,9 +35,11 @@ PLACES = {
     "fan out": ("reporthub_dagster.attempt.held_claim", 3),
     "deliver": ("reporthub_dagster.delivering.parcel_variables", 1),
     "finish": ("reporthub_dagster.run_metadata.of_plan", 2),
+    "told": ("reporthub_dagster.attempt.tell", 1),
 }
 """Where a run may halt: at which call of a function. `between`: one op is done, the next has no claim.
 
+`row`: nothing is written; `claim`: its row is, `told`: its outcome, unknown to Dagster.
 `mid-render`: a file has begun and has no rows; `second file`: the first one is whole; `manifest`: all are."""
 
 

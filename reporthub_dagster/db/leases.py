@@ -86,6 +86,26 @@ class OpenExecution:
     has_retry: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """An execution, and who holds it: None before the first claim."""
+
+    status: str
+    holder: Holder | None
+
+    def is_settled_for(self, run_id: str) -> bool:
+        """Whether nothing is left to do for a run that has been at work for longer than a lease lasts.
+
+        While its execution waits it may still take it, or the reaper has yet to judge it.
+        """
+        is_own = self.holder is not None and self.holder.claim.run_id == run_id
+        if self.status == "queued" or (self.status == "running" and is_own):
+            return False
+        if is_own:
+            return self.holder is not None and self.holder.silent
+        return self.status != "running" or (self.holder is not None and self.holder.claim.run_id != NOBODY)
+
+
 class Leases:
     """The leases of the shared database, judged by its own clock."""
 
@@ -111,6 +131,18 @@ class Leases:
             beaten = connection.execute(beat).rowcount
         if beaten != 1:
             raise lost(claim)
+
+    def holds(self, ids: Collection[str]) -> dict[str, Hold]:
+        """Executions, open or not, and who holds them."""
+        table = ReportExecution
+        lease = (Lease.run_id, Lease.token, Lease.attempts, is_silent().label("silent"))
+        query = select(table.id, table.status, *lease).outerjoin(Lease, Lease.execution_id == table.id)
+        with self._hub.begin() as connection:
+            found = connection.execute(query.where(table.id.in_(ids))).mappings().all()
+        return {
+            row["id"]: Hold(row["status"], None if row["token"] is None else _holder(row["id"], row))
+            for row in found
+        }
 
     def open_executions(self, ids: Collection[str] | None = None) -> list[OpenExecution]:
         """Executions without an outcome that a run of ours has worked on, oldest first, 500 at the most.

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from multiprocessing.process import BaseProcess
 from typing import Any
 from uuid import uuid4
 
 import dagster as dg
 import pytest
+from dagster._core.events import EngineEventData
+from dagster_shared.error import SerializableErrorInfo
+from sqlalchemy.exc import OperationalError
 
 from reporthub_dagster.db import leases
 from reporthub_dagster.definitions import wiring
@@ -239,6 +243,49 @@ def test_dagster_is_told_that_the_process_of_a_run_is_gone(world: World, start: 
 
 
 @on_sqlite
+def test_a_run_that_died_after_its_outcome_ends_in_dagster_too(world: World, start: Start) -> None:
+    """For ever at work, it would keep another run from starting."""
+    process = start(halt="told", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the outcome")
+    wait_until(lambda: is_old(world), "a run that is old enough")
+    tick(world)
+    assert status_of_runs(world) == ["STARTED"]
+    kill(process)
+    wait_until(lambda: bool(tick(world)) and status_of_runs(world) == ["FAILURE"], "the reaper", 20)
+    tick(world)
+    assert (only(world)["status"], only(world)["error_message"]) == ("completed", None)
+    assert asked_for(world) == []
+
+
+@on_sqlite
+def test_a_run_that_died_before_its_claim_ends_in_dagster_when_another_has_taken_over(
+    world: World, start: Start
+) -> None:
+    execution_id = str(uuid4())
+    world.go.insert("report_executions", id=execution_id, config_id=1, status="queued", executed_by="go")
+    process = start(halt="claim", execution_id=execution_id)
+    wait_until(lambda: run_process.halted(world.home), "the claim")
+    kill(process)
+    wait_until(lambda: is_old(world), "a run that is old enough")
+    tick(world)
+    assert (status_of_runs(world), only(world)["status"]) == (["STARTED"], "queued")
+    assert launch(world, asked_for(world)[0]).success
+    tick(world)
+    assert status_of_runs(world) == ["SUCCESS", "FAILURE"]
+    tick(world)
+    assert only(world)["status"] == "completed"
+
+
+@on_sqlite
+def test_a_run_that_died_before_it_wrote_its_row_ends_in_dagster_too(world: World, start: Start) -> None:
+    process = start(halt="row", config_id=1)
+    wait_until(lambda: run_process.halted(world.home), "the row")
+    kill(process)
+    wait_until(lambda: bool(tick(world)) and status_of_runs(world) == ["FAILURE"], "the reaper", 20)
+    assert world.go.rows("SELECT id FROM report_executions") == []
+
+
+@on_sqlite
 def test_a_run_that_died_while_it_was_cancelled_is_not_run_again(world: World, start: Start) -> None:
     process = start(halt="render", config_id=1)
     wait_until(lambda: run_process.halted(world.home), "the renderer")
@@ -333,6 +380,21 @@ def test_a_failure_before_the_first_op_closes_the_queued_row(world: World) -> No
 
 
 @on_sqlite
+def test_a_run_that_could_not_be_launched_while_dagsters_database_was_away_closes_nothing(
+    world: World,
+) -> None:
+    execution_id = str(uuid4())
+    world.go.insert("report_executions", id=execution_id, config_id=1, status="queued", executed_by="go")
+    run = world.instance.create_run_for_job(job(), tags={"reporthub/execution_id": execution_id})
+    gone = SerializableErrorInfo("gone", [], OperationalError.__name__)
+    world.instance.report_engine_event("created, but not launched", run, EngineEventData.engine_error(gone))
+    world.instance.report_run_failed(run)
+    tick(world)
+    assert (only(world)["status"], only(world)["error_message"]) == ("queued", None)
+    assert [request.tags["reporthub/execution_id"] for request in asked_for(world)] == [execution_id]
+
+
+@on_sqlite
 def test_a_queued_row_waits_for_the_run_that_is_still_to_come(world: World) -> None:
     execution_id = str(uuid4())
     world.go.insert("report_executions", id=execution_id, config_id=1, status="queued", executed_by="go")
@@ -368,6 +430,13 @@ def test_a_run_that_dagster_found_dead_is_a_crash(world: World, start: Start) ->
     run_process.open_gate(world.home)
     ended(process)
     assert only(world)["status"] == "queued"
+
+
+def is_old(world: World) -> bool:
+    """Whether the one run has not changed for longer than a lease lasts."""
+    (record,) = world.instance.get_run_records()
+    age = datetime.now(UTC) - record.update_timestamp.replace(tzinfo=UTC)
+    return age.total_seconds() > run_process.LEASE_SECONDS + 1
 
 
 def job() -> dg.JobDefinition:
