@@ -19,11 +19,15 @@ from dagster_mysql import DagsterMySQLStorage
 from dagster_mysql.utils import mysql_url_from_config
 from sqlalchemy import Engine, event
 
+from reporthub_dagster import stopping
 from reporthub_dagster.dagster_internals import ConfigurableClassData, ask_for_tables_once, share_engine
 from reporthub_dagster.db.engine import pooled_engine
 
 RESTART_SECONDS = 30.0
-"""How long a statement waits for a server that cannot be connected to."""
+"""How long a connection is waited for while the server is away and the process need not stop.
+
+dagster-mysql tries six times for a statement.
+"""
 TABLES_SECONDS = 60.0
 """How long a process waits for another one that makes Dagster's tables; it takes a few seconds."""
 _AGAIN_SECONDS = 0.5
@@ -101,7 +105,12 @@ def _pooled_engine(url: str) -> Engine:
             try:
                 return dialect.connect(*arguments, **options)
             except dialect.loaded_dbapi.Error as error:
-                if _number_of(error) not in _GONE or time.monotonic() >= end:
+                if _number_of(error) not in _GONE:
+                    raise
+                if stopping.is_stopping():
+                    # No error of a database: dagster-mysql would try six times for each statement.
+                    raise stopping.StoppingError("this process must stop") from error
+                if time.monotonic() >= end:
                     raise
             time.sleep(_AGAIN_SECONDS)
 

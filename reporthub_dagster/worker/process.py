@@ -17,13 +17,14 @@ from multiprocessing.synchronize import Event
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import Reject
 
 from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.destinations.registry import DESTINATIONS
 from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.worker.app import TASK, celery_app
-from reporthub_dagster.worker.runs import RunProcess
+from reporthub_dagster.worker.runs import NotBegunError, RunProcess
 
 LAST_SECONDS = 15.0
 """How long a report that was told to stop may take to say good-bye, before its process is killed."""
@@ -112,7 +113,10 @@ def preload() -> None:
 def _register(app: Celery, runs: RunProcess) -> None:
     @app.task(name=TASK)  # type: ignore[untyped-decorator]
     def _execute_run(run_id: str) -> None:
-        runs.execute(run_id)
+        try:
+            runs.execute(run_id)
+        except NotBegunError:
+            raise Reject("the worker stops", requeue=True) from None
 
 
 def _in_new_process(**_: Any) -> None:

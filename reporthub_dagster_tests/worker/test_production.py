@@ -10,6 +10,7 @@ import dagster as dg
 import pytest
 from dagster import DagsterRunStatus
 
+from reporthub_dagster.worker.process import LAST_SECONDS
 from reporthub_dagster.worker.runs import HANDED_OUT_AGAIN
 from reporthub_dagster_tests.installation import create_tables
 from reporthub_dagster_tests.servers.mysql import MySQLServer
@@ -220,6 +221,28 @@ def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mysql_serv
     assert site.go.row("SELECT attempts FROM reporthub_leases WHERE execution_id = :id", id=execution_id) == {
         "attempts": 0
     }
+    assert site.mails() == before + 1
+
+
+@on_rabbitmq
+def test_told_to_end_while_the_databases_are_away_a_worker_ends_in_its_grace(
+    site: Site, mysql_server: MySQLServer
+) -> None:
+    before = site.mails()
+    stop(site.processes.pop("worker"), 30)
+    worker = site.start_worker("--grace", "1")
+    site.set_query(SLOW)
+    execution_id = site.ask_for_a_report()
+    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    site.set_query(QUICK)
+    mysql_server.stop()
+    try:
+        worker.terminate()
+        assert worker.wait(1 + LAST_SECONDS) == 0, site.logs()
+    finally:
+        mysql_server.start()
+    site.start_worker()
+    site.wait_for(execution_id, "completed")
     assert site.mails() == before + 1
 
 
