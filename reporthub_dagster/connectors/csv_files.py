@@ -6,33 +6,35 @@ empty cell is NULL, `""` is an empty text. A row that does not fit the header is
 
 from __future__ import annotations
 
-import csv
-import re
-import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
+from uuid import uuid4
 
 import duckdb
 
+from reporthub_dagster.connectors.csv_header import CsvForm, CsvHeader
+from reporthub_dagster.connectors.csv_problems import LONGEST_ROW, holds_twice
 from reporthub_dagster.connectors.duckdb_engine import literal
-from reporthub_dagster.connectors.file_formats import new_file
 from reporthub_dagster.connectors.nested_values import TYPES, declared_field
 from reporthub_dagster.connectors.spool_table import quoted
-from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError
-from reporthub_dagster.storage.spool import distinct_names
+from reporthub_dagster.reporting.errors import ConfigurationError
 
 _SAMPLE_ROWS = 2_000
-_DELIMITERS = ",;\t|"
 _MOST_DIGITS = 38
-_BUFFER = 8_000_000
-"""Bytes that are read at once; DuckDB's own 32 MB are not faster."""
-_DOUBLES = "2.3e-308 AND 1.7e308"
-_CLOCK = r"\d\d:\d\d(:\d\d(\.\d{1,6})?)?"
+_NO_CELL = uuid4().hex
+"""What no cell is."""
+_HOUR, _MINUTE = r"([01]\d|2[0-3])", r"[0-5]\d"
+"""DuckDB takes 24:00 for the next day, and an offset of 99 hours."""
 _NUMBER = r"-?(0|[1-9]\d*)(\.\d+)?"
-_MOMENT = rf"\d{{4}}-\d\d-\d\d[ T]{_CLOCK}"
-_ZONED = rf"{_MOMENT}(Z|[+-](0\d|1[0-5])(:?[0-5]\d)?)"
+_SCIENTIFIC = r"-?(0|[1-9]\d{0,14})(\.\d+)?([eE][+-]?\d{1,3})?"
+"""In 16 characters as many digits as a double keeps."""
+_DOUBLES = "2.3e-308 AND 1.7e308"
+_MOMENT = rf"\d{{4}}-\d\d-\d\d[ T]{_HOUR}:{_MINUTE}(:{_MINUTE}(\.\d{{1,6}})?)?"
+_OFFSET = rf"Z|[+-](0\d|1[0-5])(:?{_MINUTE})?"
+_DAY_GIVEN = r"\d{4}[-/]\d{1,2}[-/]\d{1,2}"
+_CLOCK_GIVEN = r"\d{1,2}:\d{1,2}(:\d{1,2}(\.\d{1,6}0*)?)?"
+_MOMENT_GIVEN = rf"{_DAY_GIVEN}([ T]{_CLOCK_GIVEN})?"
 
 
 def _matches(pattern: str, kind: str) -> str:
@@ -45,143 +47,92 @@ def _within(kind: str) -> str:
     return f"TRY_CAST(@ AS {kind}) BETWEEN {first} AND {last}"
 
 
+def _given(pattern: str, kind: str) -> str:
+    """A moment that a person has declared: nothing of what is written gets lost."""
+    return rf"regexp_full_match(@, '\s*{pattern}\s*') AND {_within(kind)}"
+
+
 _FOUND = {
     "BOOLEAN": "@ IN ('true', 'false', 'True', 'False', 'TRUE', 'FALSE')",
     "BIGINT": "CAST(TRY_CAST(@ AS BIGINT) AS VARCHAR) = @",
     "DECIMAL": f"regexp_full_match(@, '{_NUMBER}')",
-    # As many digits as a double keeps, and no number that it makes zero or infinite.
-    "DOUBLE": _matches(rf"{_NUMBER}([eE][+-]?\d{{1,3}})?", "DOUBLE") + " AND length(@) <= 16 AND "
+    "DOUBLE": f"strlen(@) <= 16 AND regexp_full_match(@, '{_SCIENTIFIC}') AND "
+    # None that a double makes zero or infinite.
     f"(regexp_full_match(@, '-?[0.]+([eE].*)?') OR abs(TRY_CAST(@ AS DOUBLE)) BETWEEN {_DOUBLES})",
     # Ten characters: neither `infinity` nor a year that files cannot show.
     "DATE": "strlen(@) = 10 AND CAST(TRY_CAST(@ AS DATE) AS VARCHAR) = @",
     # Most are written as DuckDB writes them, which takes less time to see than a pattern.
     "TIMESTAMP": f"{_within('TIMESTAMP')} AND CASE WHEN CAST(TRY_CAST(@ AS TIMESTAMP) AS VARCHAR) = @ "
     f"THEN true ELSE regexp_full_match(@, '{_MOMENT}') END",
-    "TIMESTAMP WITH TIME ZONE": f"regexp_full_match(@, '{_ZONED}') AND {_within('TIMESTAMPTZ')}",
+    "TIMESTAMP WITH TIME ZONE": f"regexp_full_match(@, '{_MOMENT}({_OFFSET})') AND {_within('TIMESTAMPTZ')}",
 }
 """Type → what holds for each value, `@`, of a column that gets it, from narrow to wide; then VARCHAR."""
 _DECLARED = {
     "text": ("VARCHAR", "true"),
     "integer": ("BIGINT", _matches(r"\s*[+-]?\d+\s*", "BIGINT")),
-    "double": ("DOUBLE", "TRY_CAST(@ AS DOUBLE) IS NOT NULL"),
+    "double": (
+        "DOUBLE",
+        "TRY_CAST(@ AS DOUBLE) IS NOT NULL AND (isfinite(TRY_CAST(@ AS DOUBLE)) OR @ NOT GLOB '*[0-9]*')",
+    ),
     "boolean": ("BOOLEAN", "TRY_CAST(@ AS BOOLEAN) IS NOT NULL"),
-    "date": ("DATE", "TRY_CAST(@ AS DATE) IS NOT NULL"),
-    "timestamp": ("TIMESTAMP", "TRY_CAST(@ AS TIMESTAMP) IS NOT NULL"),
-    "timestamp with time zone": ("TIMESTAMPTZ", "TRY_CAST(@ AS TIMESTAMPTZ) IS NOT NULL"),
-    "time": ("TIME", "TRY_CAST(@ AS TIME) IS NOT NULL"),
+    "date": ("DATE", _given(rf"{_DAY_GIVEN}([ T]00?:00?(:00?(\.0+)?)?)?", "TIMESTAMP")),
+    "timestamp": ("TIMESTAMP", _given(_MOMENT_GIVEN, "TIMESTAMP")),
+    "timestamp with time zone": (
+        "TIMESTAMPTZ",
+        _given(rf"{_MOMENT_GIVEN}({_OFFSET}| ?[A-Za-z][\w/+-]*)?", "TIMESTAMPTZ"),
+    ),
+    "time": ("TIME", _matches(rf"\s*{_CLOCK_GIVEN}\s*", "TIME")),
     "json": ("JSON", "json_valid(@)"),
 }
 """What a person may declare → type, and what must hold for each value."""
 
 
-@dataclass(frozen=True, slots=True)
-class CsvForm:
-    """How the files are written.
-
-    Attributes:
-        delimiter: Between cells; empty: what the header has most of.
-        columns: Column → declared type.
-    """
-
-    delimiter: str = ""
-    quote: str = '"'
-    columns: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class CsvFiles:
-    """Files that are one table.
-
-    Attributes:
-        paths: UTF-8, each with what people call it.
-        names: Of the columns.
-    """
-
-    paths: Mapping[Path, str]
-    delimiter: str
-    names: list[str]
-
-    @classmethod
-    def of(cls, files: Mapping[Path, str], form: CsvForm, scratch: Path) -> CsvFiles:
-        """Files that have the same header.
-
-        Args:
-            files: UTF-8, each with what people call it.
-            form: How they are written.
-            scratch: For copies of files that cannot be read as they are.
-
-        Raises:
-            PermanentError: A file has no header, or another one.
-        """
-        headers = {path: _Header.of(path, form) for path in files}
-        for path, header in headers.items():
-            if not header.cells:
-                raise PermanentError(f"the file {files[path]} is empty: it has no header")
-        path, first = next(iter(headers.items()))
-        for other, header in headers.items():
-            if header.names != first.names:
-                raise PermanentError(
-                    f"the file {files[other]} has the columns {', '.join(header.names)}, "
-                    f"and {files[path]} has {', '.join(first.names)}"
-                )
-        readable = {header.one_line(path, scratch): files[path] for path, header in headers.items()}
-        return cls(readable, first.delimiter, first.names)
-
-
-def csv_select(connection: duckdb.DuckDBPyConnection, files: CsvFiles, form: CsvForm) -> str:
+def csv_select(
+    connection: duckdb.DuckDBPyConnection, files: Iterable[Path], form: CsvForm, header: CsvHeader
+) -> str:
     """A SELECT of the rows of the files, one after the other, with their types.
 
     Args:
         connection: An engine that may read them.
-        files: What is read.
+        files: UTF-8; all have the header.
         form: How they are written.
+        header: Theirs.
 
     Raises:
         ConfigurationError: A declared column is not there, or a value is not of its declared type.
-        duckdb.Error: A row does not fit the header: see `row_problem`.
+        duckdb.Error: A row does not fit the header: see `csv_problems.row_problem`.
     """
-    reader = _Reader(connection, files, form)
+    reader = _Reader(connection, tuple(files), form, header)
     kinds = reader.kinds()
     return f"SELECT * FROM {reader.source(kinds)}"
-
-
-def row_problem(words: str, files: Mapping[Path, str]) -> PermanentError | None:
-    """What DuckDB says of a row, in our words; None when it speaks of something else."""
-    line = re.search(r"CSV Error on Line: (\d+)", words)
-    if line is None:
-        return None
-    path = re.search(r"file = (\S.*?)\s+delimiter =", words)
-    name = files.get(Path(path[1]), Path(path[1]).name) if path else "?"
-    cells = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", words)
-    problem = "it cannot be read"
-    if cells:
-        problem = f"it has {cells[2]} cells, the header {cells[1]}"
-    elif "unterminated quote" in words or "quote" in words.partition("Possible")[0]:
-        problem = "a quotation mark is not closed, or stands inside a cell"
-    elif "unicode" in words:
-        problem = "it is not UTF-8; set connection_config.encoding"
-    return PermanentError(f"the file {name}, line {line[1]}: {problem}")
 
 
 class _Reader:
     """The files of one table."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, files: CsvFiles, form: CsvForm) -> None:
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        files: tuple[Path, ...],
+        form: CsvForm,
+        header: CsvHeader,
+    ) -> None:
         self._connection = connection
         self._files = files
         self._form = form
-        self.names = files.names
+        self._delimiter = header.delimiter
+        self.names = header.names
 
-    def source(self, kinds: Mapping[str, str]) -> str:
-        """The files as DuckDB's function, their columns of these types."""
-        paths = ", ".join(literal(path) for path in self._files.paths)
+    def source(self, kinds: Mapping[str, str], null: str = "") -> str:
+        """The files as DuckDB's function, their columns of these types; `null` is how nothing is written."""
+        paths = ", ".join(literal(path) for path in self._files)
         columns = ", ".join(f"{literal(name)}: {literal(kind)}" for name, kind in kinds.items())
         quote = literal(self._form.quote)
         return (
             f"read_csv([{paths}], columns = {{{columns}}}, auto_detect = false, header = true, "
-            f"delim = {literal(self._files.delimiter)}, quote = {quote}, escape = {quote}, "
-            f"buffer_size = {_BUFFER}, nullstr = '', allow_quoted_nulls = false, strict_mode = true, "
-            "null_padding = false, ignore_errors = false)"
+            f"delim = {literal(self._delimiter)}, quote = {quote}, escape = {quote}, "
+            f"buffer_size = {LONGEST_ROW}, nullstr = {literal(null)}, allow_quoted_nulls = false, "
+            "strict_mode = true, null_padding = false, ignore_errors = false, compression = 'none')"
         )
 
     def kinds(self) -> dict[str, str]:
@@ -193,11 +144,12 @@ class _Reader:
         kinds = {name: self._declared(name)[0] for name in self._form.columns}
         open_names = [name for name in self.names if name not in kinds]
         candidates = self._candidates(open_names)
-        while candidates:
+        while True:
             found = self._verified({name: kinds[0] for name, kinds in candidates.items()})
             kinds |= found
             candidates = {name: left[1:] for name, left in candidates.items() if name not in found}
-        return {name: kinds[name] for name in self.names}
+            if not candidates:
+                return {name: kinds[name] for name in self.names}
 
     def _candidates(self, names: Sequence[str]) -> dict[str, list[str]]:
         """What each column may be, by the first rows; text at the latest."""
@@ -214,7 +166,7 @@ class _Reader:
         return {name: [*found.get(name, _FOUND), "VARCHAR"] for name in names}
 
     def _verified(self, wanted: Mapping[str, str]) -> dict[str, str]:
-        """Those of the wanted types that hold in all rows."""
+        """Those of the wanted types that hold in all rows; each row is found to fit the header."""
         asked = {name: kind for name, kind in wanted.items() if kind != "VARCHAR"}
         found = {name: kind for name, kind in wanted.items() if kind == "VARCHAR"}
         # Counted, as what stands in a CASE of its own is computed again for each use.
@@ -222,21 +174,30 @@ class _Reader:
             measure
             for name, kind in asked.items()
             for measure in (
-                f"count({quoted(name)})",
+                f"count_if({quoted(name)} <> '')",
                 f"count_if({_FOUND[kind].replace('@', quoted(name))})",
                 *(_lengths(name) if kind == "DECIMAL" else ("0", "0")),
             )
         ]
-        values = iter(self._row(measures, self._texts))
+        # Read as if nothing were NULL: DuckDB passes over cells beyond the header that are.
+        rows, *answers = self._row(["count(*)", *measures], self._source_of_texts(_NO_CELL))
+        values = iter(answers)
+        gaps = []
         for name, kind in asked.items():
             cells, held, whole, fraction = (next(values) for _ in range(4))
             if not cells:
                 found[name] = "VARCHAR"
-            elif held == cells and kind != "DECIMAL":
-                found[name] = kind
-            elif held == cells and whole + fraction <= _MOST_DIGITS:
-                found[name] = f"DECIMAL({whole + fraction},{fraction})"
-        return found
+            elif held == cells and (kind != "DECIMAL" or whole + fraction <= _MOST_DIGITS):
+                found[name] = f"DECIMAL({whole + fraction},{fraction})" if kind == "DECIMAL" else kind
+                gaps += [name] if cells < rows else []
+        return found | dict.fromkeys(self._with_empty_texts(gaps), "VARCHAR")
+
+    def _with_empty_texts(self, names: Sequence[str]) -> list[str]:
+        """Those of the columns that hold `""`, which is a text."""
+        if not names or not any(holds_twice(path, self._form.quote) for path in self._files):
+            return []
+        counted = self._row([f"count_if({quoted(name)} = '')" for name in names], self._texts)
+        return [name for name, count in zip(names, counted, strict=True) if count]
 
     def _require_declared(self) -> None:
         names = list(self._form.columns)
@@ -264,7 +225,10 @@ class _Reader:
 
     @property
     def _texts(self) -> str:
-        return self.source(dict.fromkeys(self.names, "VARCHAR"))
+        return self._source_of_texts()
+
+    def _source_of_texts(self, null: str = "") -> str:
+        return self.source(dict.fromkeys(self.names, "VARCHAR"), null)
 
     def _row(self, expressions: Sequence[str], source: str) -> tuple[Any, ...]:
         if not expressions:
@@ -285,57 +249,6 @@ def _lengths(name: str) -> tuple[str, str]:
     point, size = f"instr({column}, '.')", f"strlen({column})"
     whole = f"CASE {point} WHEN 0 THEN {size} ELSE {point} - 1 END - CAST(starts_with({column}, '-') AS INT)"
     return f"max({whole})", f"max(CASE {point} WHEN 0 THEN 0 ELSE {size} - {point} END)"
-
-
-@dataclass(frozen=True, slots=True)
-class _Header:
-    """The first row of a file.
-
-    Attributes:
-        lines: How many lines it takes: a name may hold line breaks.
-    """
-
-    delimiter: str
-    cells: list[str]
-    lines: int
-
-    @classmethod
-    def of(cls, path: Path, form: CsvForm) -> _Header:
-        """The header of a file; without a delimiter, the one that makes most of it."""
-        with path.open(encoding="utf-8-sig", newline="", errors="replace") as file:
-            return max(
-                (cls._read(file, delimiter, form.quote) for delimiter in form.delimiter or _DELIMITERS),
-                key=lambda found: len(found.cells),
-            )
-
-    @classmethod
-    def _read(cls, file: TextIO, delimiter: str, quote: str) -> _Header:
-        file.seek(0)
-        rows = csv.reader(file, delimiter=delimiter, quotechar=quote)
-        cells = next(rows, [])
-        return cls(delimiter, cells, rows.line_num)
-
-    @property
-    def names(self) -> list[str]:
-        """Of the columns."""
-        return distinct_names(self.cells, str.lower)
-
-    def one_line(self, path: Path, scratch: Path) -> Path:
-        """The file itself, or a copy of it where the header takes several lines.
-
-        DuckDB believes that all lines end as the first one does, in quotes or not: where a break in a name is
-        not the break of the lines, it finds no rows.
-        """
-        if self.lines <= 1:
-            return path
-        target = new_file(scratch, path.name)
-        exact: dict[str, Any] = {"encoding": "utf-8", "errors": "surrogateescape", "newline": ""}
-        with path.open(**exact) as source, target.open("w", **exact) as out:
-            last = [source.readline() for _ in range(self.lines)][-1]
-            line_end = last[len(last.rstrip("\r\n")) :]
-            out.write(self.delimiter.join(str(place) for place in range(len(self.cells))) + line_end)
-            shutil.copyfileobj(source, out)
-        return target
 
 
 def _wrong(column: str, problem: str, valid: str, value: object = None) -> ConfigurationError:

@@ -96,7 +96,8 @@ def sheet_documents(path: Path, name: str, sheet: str, limits: SheetLimits) -> I
         )
     try:
         rows = rows_of(path, sheet, memory_bytes=limits.memory_bytes, seconds=limits.seconds())
-        header = distinct_names([str(cell).strip() for cell in next(rows, [])])
+        names = ["" if cell is None else str(cell).strip() for cell in map(_cell, next(rows, []))]
+        header = distinct_names(names)
         for row in rows:
             cells = [_cell(cell) for cell in row]
             if any(cell is not None for cell in cells):

@@ -12,25 +12,35 @@ from urllib.parse import unquote, urlsplit
 import duckdb
 
 from reporthub_dagster.connectors.base import QueryLimits, timed_out
-from reporthub_dagster.connectors.csv_files import CsvFiles, CsvForm, csv_select, row_problem
+from reporthub_dagster.connectors.csv_files import csv_select
+from reporthub_dagster.connectors.csv_header import CsvForm, even_header, read_header
+from reporthub_dagster.connectors.csv_problems import row_problem
 from reporthub_dagster.connectors.documents import (
     SheetLimits,
     json_documents,
     sheet_documents,
     write_documents,
 )
-from reporthub_dagster.connectors.duckdb_engine import Engine, literal
+from reporthub_dagster.connectors.duckdb_engine import Engine
 from reporthub_dagster.connectors.endpoints import Endpoint
-from reporthub_dagster.connectors.file_formats import FORMATS, FileFormat, as_utf8, format_of, unpacked
+from reporthub_dagster.connectors.file_formats import (
+    FORMATS,
+    FileFormat,
+    as_utf8,
+    format_of,
+    unpacked,
+    without_wildcards,
+)
 from reporthub_dagster.connectors.file_options import FileOptions
 from reporthub_dagster.connectors.file_places import FilePlace, LocalFiles, RowPlace, filled_path
 from reporthub_dagster.connectors.http_settings import request_headers
 from reporthub_dagster.connectors.nested_values import declared_field
+from reporthub_dagster.connectors.parquet_files import parquet_select
 from reporthub_dagster.connectors.patience import Patience
 from reporthub_dagster.connectors.source_settings import SourceSettings
 from reporthub_dagster.connectors.spool_table import attach_spool, quoted
 from reporthub_dagster.connectors.tabular import Budget, Table, TabularConnector
-from reporthub_dagster.reporting.errors import ReportHubError
+from reporthub_dagster.reporting.errors import PermanentError, ReportHubError
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster.reporting.redaction import revealed
 
@@ -73,7 +83,9 @@ class FileConnector(TabularConnector[FileOptions]):
         self._files = files = {
             plain: inner
             for file, name in fetched.items()
-            for plain, inner in unpacked(file, name, options.format, scratch, budget).items()
+            for plain, inner in unpacked(
+                without_wildcards(file, name, scratch), name, options.format, scratch, budget
+            ).items()
         }
         formats = {options.format or format_of(name) or format_of(path) for name in files.values()}
         if len(formats) != 1 or None in formats:
@@ -98,8 +110,16 @@ class FileConnector(TabularConnector[FileOptions]):
         return (Endpoint(own.hostname or "", own.port or 0, column, ruled=True),)
 
     def explain(self, error: Exception, limits: QueryLimits) -> ReportHubError:
-        """See `DriverConnector.explain`; a row that does not fit is told with its file and line."""
-        return row_problem(self.plain(error), self._files) or super().explain(error, limits)
+        """See `DriverConnector.explain`; a row that does not fit is told with its file and line.
+
+        Of a broken file DuckDB says what it has read there.
+        """
+        words = self.plain(error)
+        problem = row_problem(words, self._files, self._options.quote)
+        broken = next((name for path, name in self._files.items() if str(path) in words), None)
+        if problem is None and broken is not None and not words.startswith("IO Error"):
+            problem = PermanentError(f"the file {broken} is broken: it cannot be read to its end")
+        return problem or super().explain(error, limits)
 
     def version(self, limits: QueryLimits) -> str:
         """See `DriverConnector.version`."""
@@ -135,16 +155,12 @@ class FileConnector(TabularConnector[FileOptions]):
     def _tables(self, form: FileFormat, files: dict[Path, str], scratch: Path, limits: QueryLimits) -> Table:
         options = self._options
         if form == "parquet":
-            paths = ", ".join(literal(path) for path in files)
-            return _view(f"SELECT * FROM read_parquet([{paths}])", files)
+            return Table(lambda one, name: _view(one, name, parquet_select(one, files)), tuple(files))
         if form in ("csv", "tsv"):
             if options.encoding.lower() not in _UTF8:
                 files = {as_utf8(path, name, options.encoding, scratch): name for path, name in files.items()}
             delimiter = options.delimiter or ("\t" if form == "tsv" else "")
-            csv_form = CsvForm(delimiter, options.quote, options.columns)
-            found = CsvFiles.of(files, csv_form, scratch)
-            self._files = dict(found.paths)
-            return _view(self._sniffed(found, csv_form, scratch, limits), found.paths)
+            return self._texts(CsvForm(delimiter, options.quote, options.columns), files, scratch, limits)
         spool = scratch / "data.arrow"
         declared = [declared_field(name, word) for name, word in options.columns.items()]
         end = time.monotonic() + limits.remaining_seconds
@@ -155,14 +171,17 @@ class FileConnector(TabularConnector[FileOptions]):
             raise timed_out(limits) from None
         return Table(lambda connection, name: attach_spool(connection, name, spool))
 
-    def _sniffed(self, files: CsvFiles, form: CsvForm, scratch: Path, limits: QueryLimits) -> str:
+    def _texts(self, form: CsvForm, files: Mapping[Path, str], scratch: Path, limits: QueryLimits) -> Table:
+        header = read_header(files, form)
+        self._files = {even_header(path, name, form.quote, scratch): name for path, name in files.items()}
         connection = Engine(scratch, self.settings.memory_mb).start()
         patience = Patience(connection.interrupt, limits.remaining_seconds)
         try:
-            return patience.wait_for(lambda: csv_select(connection, files, form))
+            select = patience.wait_for(lambda: csv_select(connection, self._files, form, header))
         finally:
             patience.end()
             connection.close()
+        return Table(lambda one, name: _view(one, name, select), tuple(self._files))
 
     def _documents(self, form: FileFormat, files: Mapping[Path, str], room: SheetLimits) -> Any:
         for path, name in files.items():
@@ -244,8 +263,5 @@ _PLACES: dict[str, Any] = {
 }
 
 
-def _view(select: str, files: Mapping[Path, str]) -> Table:
-    def attach(connection: duckdb.DuckDBPyConnection, name: str) -> None:
-        connection.execute(f"CREATE VIEW {quoted(name)} AS {select}")
-
-    return Table(attach, tuple(files))
+def _view(connection: duckdb.DuckDBPyConnection, name: str, select: str) -> None:
+    connection.execute(f"CREATE VIEW {quoted(name)} AS {select}")

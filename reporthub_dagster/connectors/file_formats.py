@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import lzma
+import re
 import shutil
 import zipfile
 import zlib
@@ -73,6 +74,15 @@ def unpacked(
         raise PermanentError(f"the file {name} is broken: {error}") from None
 
 
+def without_wildcards(path: Path, name: str, scratch: Path) -> Path:
+    """The file under a path that engines take as it stands: of `[1].csv` DuckDB makes `1.csv`."""
+    if not re.search(r"[*?\[]", str(path)):
+        return path
+    link = new_file(scratch, name)
+    link.symlink_to(path)
+    return link
+
+
 def _members(
     path: Path, name: str, wanted: FileFormat | None, scratch: Path, budget: Budget
 ) -> Iterator[tuple[Path, str]]:
@@ -85,7 +95,8 @@ def _members(
                     f"the file {name} holds {len(members):,} files; at most {_MOST_MEMBERS:,} are read"
                 )
             for member in sorted(members, key=lambda one: one.filename):
-                hidden = member.is_dir() or member.filename.startswith(("__MACOSX/", "."))
+                inside = PurePosixPath(member.filename)
+                hidden = member.is_dir() or inside.name.startswith(".") or "__MACOSX" in inside.parts
                 if hidden or (wanted is None and format_of(member.filename) is None):
                     continue
                 found = True

@@ -99,11 +99,11 @@ class LocalFiles(FilePlace):
     def fetch(self, path: str, scratch: Path, budget: Budget) -> dict[Path, str]:  # noqa: ARG002 - nothing is copied
         """See `FilePlace.fetch`; the files are read where they are."""
         pattern = self._absolute(path)
-        place = Path(fixed_part(str(pattern)))
+        place = self._absolute(fixed_part(path))
         self._require_inside(place.resolve(), place)  # before anybody learns what is there
         found = [pattern]
-        if _WILD.search(str(pattern)):
-            found = sorted(self._fitting(pattern, budget))
+        if _WILD.search(path):
+            found = sorted(self._fitting(place, pattern, budget))
         files = {self._allowed(name): self._shown(name) for name in found if name.is_file()}
         for real, name in files.items():
             if not os.access(real, os.R_OK):
@@ -111,7 +111,7 @@ class LocalFiles(FilePlace):
                     "the file may not be read by this process", "give its user the right", value=name
                 )
         if not files:
-            folder = _folder_of(pattern)
+            folder = _folder_of(place)
             there = [entry.name for entry in self._allowed(folder).iterdir()] if folder.is_dir() else []
             raise self._place.absent(pattern.name, str(pattern.parent), there)
         return files
@@ -130,9 +130,8 @@ class LocalFiles(FilePlace):
             raise self._place.wrong("the folder may not be read by this process", "give its user the right")
         return f"the folder {folder} can be read"
 
-    def _fitting(self, pattern: Path, budget: Budget) -> Iterator[Path]:
+    def _fitting(self, folder: Path, pattern: Path, budget: Budget) -> Iterator[Path]:
         """What fits a path with wildcards, looked for only where files may be read."""
-        folder = Path(fixed_part(str(pattern)))
         for path in folder.glob(str(pattern.relative_to(folder))):
             budget.spend(0)
             yield path
@@ -202,6 +201,5 @@ def fixed_part(path: str) -> str:
 
 
 def _folder_of(path: Path) -> Path:
-    """The deepest folder that a path names for certain."""
-    fixed = Path(fixed_part(str(path)))
-    return fixed if fixed.is_dir() else fixed.parent
+    """The folder that a path without wildcards names, or that of its file."""
+    return path if path.is_dir() else path.parent

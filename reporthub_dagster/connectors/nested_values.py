@@ -225,10 +225,23 @@ def meant(value: Any, kind: pa.DataType) -> Any:
         raise MisfitError from None
 
 
+def _in_microseconds(text: str) -> str:
+    """Python passes over digits beyond these."""
+    if re.search(r"[.,]\d{6}0*[1-9]", text):
+        raise ValueError
+    return text
+
+
+def _without_zone(value: time) -> time:
+    if value.tzinfo is not None:
+        raise ValueError
+    return value
+
+
 _READ: dict[int, Callable[[str], Any]] = {
     pa.int64().id: int,
     pa.decimal128(1).id: Decimal,
     pa.date32().id: date.fromisoformat,
-    pa.timestamp("us").id: datetime.fromisoformat,
-    pa.time64("us").id: time.fromisoformat,
+    pa.timestamp("us").id: lambda text: datetime.fromisoformat(_in_microseconds(text)),
+    pa.time64("us").id: lambda text: _without_zone(time.fromisoformat(_in_microseconds(text))),
 }

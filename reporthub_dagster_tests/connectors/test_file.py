@@ -6,10 +6,11 @@ import gzip
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,110 @@ def test_the_first_and_the_last_day_are_days(root: Path, cell: str, kind: str, v
     assert (types(result), rows) == ({"a": kind}, [{"a": value}])
 
 
+LENIENT = """
+    2025-01-01 24:00:00 | 2025-01-01T24:00 | 2025-01-01 24:00:00Z | 2025-06-30 23:59:60 | 2025-06-30 23:59:60Z
+    2025-1-1 | 2025-01-01 1:00:00 | 2025-01-01 00:00:00.1234567 | 2025-01-01 00 | 2025/01/01 | 2025-02-29
+    2025-01-01 00:00:00+99 | 2025-01-01 00:00:00+24 | 2025-01-01 00:00:00+05:99 | 2025-01-01 00:00:00 UTC
+    2025-01-01 00:00:00 Europe/Berlin | 2025-01-01 00:00:00+05:30:10 | 2025-01-01 (BC) | epoch | today | 12:00
+    +5 | 1_000 | .5 | 5. | 0x1F | 0b1 | 00 | 01.5 | --5 | 1,5 | 1 000 | 1\u202f000 | \u0663 | \uff11 | 1%
+    inf | nan | Infinity | -inf | 1e400 | -1e400 | 1e-400 | 3e-324 | 1.8e308 | 1e | 1e5.5 | 0x1p3 | t | yes
+    NULL | None | NA | \\N | 1\u200b
+    123456789012345678901234567890123456789 | 0.123456789012345678901234567890123456789
+"""
+"""What DuckDB, Python or pandas take for something else."""
+
+
+@pytest.mark.parametrize("beside", ["", "7", "1e5", "0.25", "2025-01-01", "2025-01-01 00:00:00", "true"])
+def test_a_value_that_would_change_as_a_number_or_a_moment_stays_text(root: Path, beside: str) -> None:
+    cells = [cell.strip() for line in LENIENT.strip().splitlines() for cell in line.split(" | ")]
+    cells += [" 1", "1 ", "\u00a01"]
+    if beside == "1e5":
+        cells.append("9007199254740993")  # no double, and beside decimals exact
+    names = [f"c{n}" for n in range(len(cells))]
+    rows = [names, cells, [beside] * len(cells)]
+    (root / "x.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+
+    result, (first, second) = read(root, "x.tsv")
+
+    assert [kind for kind in types(result).values() if kind != "string"] == []
+    assert list(first.values()) == cells
+    assert set(second.values()) == {beside or None}
+
+
+@pytest.mark.parametrize(
+    ("cells", "kind", "values"),
+    [
+        ("1e5|-2.5E-3|123456789012345|1e289|0e0", "double", [1e5, -2.5e-3, 123456789012345.0, 1e289, 0.0]),
+        ("9223372036854775807|-9223372036854775808", "int64", [2**63 - 1, -(2**63)]),
+        ("9223372036854775808|-1", "decimal128(19, 0)", [Decimal(2**63), Decimal(-1)]),
+        (
+            "2025-01-01T23:59:59.5+0530|2025-01-01 00:00-08",
+            "timestamp[us, tz=UTC]",
+            [datetime(2025, 1, 1, 18, 29, 59, 500000, UTC), datetime(2025, 1, 1, 8, tzinfo=UTC)],
+        ),
+    ],
+)
+def test_a_value_that_stays_what_it_is_has_its_type(
+    root: Path, cells: str, kind: str, values: list[Any]
+) -> None:
+    (root / "x.csv").write_text("\n".join(["a", *cells.split("|")]))
+
+    result, rows = read(root, "x.csv")
+
+    assert (types(result), [row["a"] for row in rows]) == ({"a": kind}, values)
+
+
+@pytest.mark.parametrize(
+    ("word", "cell"),
+    [
+        ("date", "2025-01-01 23:00:00"),
+        ("date", "0044-03-15 (BC)"),
+        ("date", "infinity"),
+        ("timestamp", "2025-01-01 00:00:00+07"),
+        ("timestamp", "2025-01-01 00:00:00 Europe/Berlin"),
+        ("timestamp", "2025-01-01 00:00:00.1234567"),
+        ("timestamp with time zone", "2025-01-01 00:00:00+99"),
+        ("timestamp with time zone", "2025-01-01 00:00:00.1234567Z"),
+        ("time", "2025-01-01 12:00:00"),
+        ("time", "12:00:00+07"),
+        ("time", "12:00:00.1234567"),
+        ("double", "1e400"),
+        ("double", "-1e400"),
+        ("integer", "1.5"),
+        ("decimal(9,2)", "1.005"),
+    ],
+)
+def test_of_a_declared_type_is_only_what_loses_nothing(root: Path, word: str, cell: str) -> None:
+    (root / "x.csv").write_text(f"a\n\n{cell}\n")
+
+    with pytest.raises(ConfigurationError, match=rf"columns.a: the value of row \d is no {re.escape(word)}"):
+        read(root, "x.csv", columns={"a": word})
+
+
+@pytest.mark.parametrize(
+    ("word", "cell", "value"),
+    [
+        ("date", "2025-1-31", date(2025, 1, 31)),
+        ("date", "2025/01/31", date(2025, 1, 31)),
+        ("date", " 2025-01-31 00:00:00 ", date(2025, 1, 31)),
+        ("timestamp", "2025-01-31", datetime.fromisoformat("2025-01-31")),
+        ("timestamp", "2025/1/31 8:05:00.1000000", datetime.fromisoformat("2025-01-31T08:05:00.1")),
+        ("timestamp with time zone", "2025-01-31 08:00 Asia/Jakarta", datetime(2025, 1, 31, 1, tzinfo=UTC)),
+        ("timestamp with time zone", "2025-01-31 08:00:00+07", datetime(2025, 1, 31, 1, tzinfo=UTC)),
+        ("timestamp with time zone", "2025-01-31T08:00:00", datetime(2025, 1, 31, 8, tzinfo=UTC)),
+        ("time", " 8:00", time(8)),
+        ("double", "-inf", float("-inf")),
+        ("double", " +.5", 0.5),
+        ("integer", " +007", 7),
+        ("decimal(9,2)", "+1.500", Decimal("1.50")),
+    ],
+)
+def test_a_declared_type_may_be_written_in_many_ways(root: Path, word: str, cell: str, value: object) -> None:
+    (root / "x.csv").write_text(f"a\n{cell}\n")
+
+    assert read(root, "x.csv", columns={"a": word})[1] == [{"a": value}]
+
+
 def test_columns_may_be_called_anything_and_hold_nothing(root: Path) -> None:
     cells = "1,2.5,true,2025-01-31,,x\n2,2.25,false,2025-02-01,,y\n"
     (root / "x.csv").write_text(f'k,v,"a ""b""",*,empty,\n{cells}')
@@ -215,13 +320,73 @@ def test_quotes_breaks_and_empty_cells_stay_what_they_are(root: Path) -> None:
         (b'a,b\n1,"x"y\n', "the file x.csv, line 2: a quotation mark is not closed"),
         (b"a,b\n1,\xe9\xe8\n", "the file x.csv, line 2: it is not UTF-8; set connection_config.encoding"),
         (b"", "the file x.csv is empty"),
+        (b"a,b\n1,2,\n", "the file x.csv, line 2: it has 3 cells, the header 2"),
+        (b"a,b\nSmith,John,\n1,,\n", "the file x.csv, line 2: it has 3 cells, the header 2"),
+        (b"a,b\n1,,\n", "the file x.csv, line 2: it has 3 cells, the header 2"),
+        (b"a\nx,\n", "the file x.csv, line 2: it has 2 cells, the header 1"),
+        (b'"a\nb",c\r\n1,"x\ny"\r\n3\r\n', "the file x.csv, line 5: it has 1 cells, the header 2"),
+        (b"a,b\r\n1,2\r\n3,4\n5,6\r\n", "the file x.csv, line 3: it does not end like the lines before it"),
+        (b'a,b\n"1\r\n",2\n3,x\ry\n', "the file x.csv, line 4: it does not end like the lines before it"),
+        (b"a,b\n1," + b"x" * 9_000_000 + b"\n", "the file x.csv, line 2: its row has more than 8 MB"),
+        (b'"a"b,c\n1,2\n', "the file x.csv, line 1: a quotation mark is not closed"),
+        (b"na\xefve,b\n1,2\n", "the file x.csv, line 1: it is not UTF-8; set connection_config.encoding"),
+        ("a,b\n1,2\n".encode("utf-16"), "the file x.csv, line 1: it is not UTF-8"),
     ],
+    ids=range(16),
 )
 def test_a_row_that_does_not_fit_is_told_with_file_and_line(root: Path, content: bytes, words: str) -> None:
     (root / "x.csv").write_bytes(content)
 
     with pytest.raises(PermanentError, match=words):
         read(root, "x.csv")
+
+
+def test_an_empty_text_is_a_text_also_among_numbers(root: Path) -> None:
+    (root / "x.csv").write_text("a,b,c\n" + "1,2,x\n,,\n" * 3000 + '3,"",""\n')
+
+    result, rows = read(root, "x.csv")
+
+    assert list(types(result).values()) == ["int64", "string", "string"]
+    assert rows[1] == {"a": None, "b": None, "c": None}
+    assert rows[-1] == {"a": 3, "b": "", "c": ""}
+
+
+@pytest.mark.parametrize(
+    ("header", "rest"), [('"a,b,c";d', "1;2"), ('"a\nb";d', "1;2"), ('"a"",""b";d', "1;2"), ("a|b", "1|2")]
+)
+def test_the_delimiter_is_what_parts_the_header_and_not_what_is_in_its_quotes(
+    root: Path, header: str, rest: str
+) -> None:
+    (root / "x.csv").write_text(f"{header}\n{rest}\n")
+
+    assert [list(row.values()) for row in read(root, "x.csv")[1]] == [[1, 2]]
+
+
+@pytest.mark.parametrize("bom", ["", "\ufeff"])
+@pytest.mark.parametrize("inner", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_header_of_several_lines_costs_no_row(root: Path, bom: str, inner: str, end: str) -> None:
+    lines = [f'{bom}"unit{inner}price",b', "1,2", f'3,"x{inner}y"', ""]
+    (root / "x.csv").write_bytes(end.join(lines).encode())
+
+    name = f"unit{inner}price"
+    assert read(root, "x.csv")[1] == [{name: 1, "b": "2"}, {name: 3, "b": f"x{inner}y"}]
+    (root / "x.csv").write_bytes(end.join([*lines[:2], "3", ""]).encode())
+    with pytest.raises(PermanentError, match=r"the file x.csv, line 4: it has 1 cells"):
+        read(root, "x.csv")
+
+
+@pytest.mark.parametrize("declared", [{}, {"a": "text", "b": "text"}])
+def test_lines_may_end_in_any_way_that_is_the_same_in_one_file(root: Path, declared: dict[str, str]) -> None:
+    for name, end in (("a.csv", "\n"), ("b.csv", "\r\n"), ("c.csv", "\r")):
+        (root / name).write_bytes(f"a,b{end}x,1{end}y,2".encode())
+
+    rows = read(root, "*.csv", columns=declared)[1]
+
+    assert [row["a"] for row in rows] == ["x", "y"] * 3
+    (root / "b.csv").write_text("a,b\nx,1,\n")
+    with pytest.raises(PermanentError, match=r"the file b.csv, line 2: it has 3 cells"):
+        read(root, "*.csv", columns=declared)
 
 
 def test_another_encoding_is_said_by_the_row(root: Path) -> None:
@@ -276,6 +441,119 @@ def test_parquet_keeps_its_types(root: Path) -> None:
 
     assert types(result) == {"d": "decimal128(38, 2)", "l": "json", "day": "date32[day]"}
     assert rows == [{"d": Decimal("1.10"), "l": "[1,2]", "day": date(2025, 1, 31)}]
+
+
+@pytest.mark.parametrize(
+    ("second", "words"),
+    [
+        ({"a": [2.5], "b": ["y"]}, "the file 2.parquet has a DOUBLE, where 1.parquet has a BIGINT"),
+        ({"a": [2]}, "the file 2.parquet has no more columns, where 1.parquet has b VARCHAR"),
+        ({"a": [2], "b": ["y"], "c": [3]}, "the file 2.parquet has c BIGINT, where 1.parquet has none"),
+    ],
+)
+def test_parquet_files_of_one_table_have_the_same_columns(
+    root: Path, second: dict[str, list[Any]], words: str
+) -> None:
+    for name, table in (("1", {"a": [1], "b": ["x"]}), ("2", second)):
+        pyarrow.parquet.write_table(pa.table(table), root / f"{name}.parquet")
+
+    with pytest.raises(PermanentError, match=re.escape(words)):
+        read(root, "*.parquet")
+
+
+def test_parquet_files_may_order_their_columns_and_size_their_integers(root: Path) -> None:
+    narrow = pa.table({"a": pa.array([1], pa.int8()), "b": ["x"]})
+    pyarrow.parquet.write_table(narrow, root / "1.parquet")
+    pyarrow.parquet.write_table(pa.table({"b": ["y"], "a": [300]}), root / "2.parquet")
+
+    result, rows = read(root, "*.parquet")
+
+    assert types(result) == {"a": "int64", "b": "string"}
+    assert rows == [{"a": 1, "b": "x"}, {"a": 300, "b": "y"}]
+
+
+def test_decimals_that_the_engine_would_round_are_refused(root: Path) -> None:
+    wide = pa.array([Decimal("1" * 60 + ".12")], pa.decimal256(76, 2))
+    pyarrow.parquet.write_table(pa.table({"a": wide}), root / "x.parquet")
+
+    with pytest.raises(
+        PermanentError, match=r"x.parquet has decimals of more than 38 digits in the column a"
+    ):
+        read(root, "x.parquet")
+
+
+@pytest.mark.parametrize("place", [slice(0, -50), slice(0, 5), slice(4, 2000)])
+def test_a_broken_parquet_file_is_named_and_not_quoted(root: Path, place: slice) -> None:
+    whole = root / "whole.parquet"
+    values = pa.table({"a": [f"secret {n}" for n in range(1000)]})
+    pyarrow.parquet.write_table(values, whole, compression="none", use_dictionary=False)
+    content = bytearray(whole.read_bytes())
+    damaged = content[place] if place.start == 0 else content[:2000] + b"\xff" * 40 + content[2040:]
+    whole.unlink()
+    (root / "x.parquet").write_bytes(damaged)
+
+    with pytest.raises(PermanentError, match=r"the file x.parquet is broken") as raised:
+        read(root, "x.parquet")
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+@pytest.mark.parametrize("odd", ["s*r", "s?r", "[ab]"])
+def test_a_name_with_wildcards_in_it_is_that_of_one_file(root: Path, odd: str, ending: str) -> None:
+    folder = root / odd
+    folder.mkdir()
+    (root / "a").mkdir()
+    (root / "sxr").mkdir()
+    for place, value in ((folder, "mine"), (root / "a", "other"), (root / "sxr", "other")):
+        if ending == "csv":
+            (place / "x.csv").write_text(f"a\n{value}\n")
+        else:
+            pyarrow.parquet.write_table(pa.table({"a": [value]}), place / "x.parquet")
+    settings = SourceSettings(file_roots=(folder,))
+    made = FileConnector(DataSource(7, "files", "file", f"x.{ending}", {}), settings)
+
+    spool = made.spool(ALL, root.parent / "out" / "spool.arrow", LIMITS).spool
+
+    assert "can be read" in made.check(5)
+    assert Spool.open(spool).head(9).to_pylist() == [{"a": "mine"}]
+
+
+def test_every_table_of_an_archive_is_read_but_what_is_hidden(root: Path) -> None:
+    with zipfile.ZipFile(root / "x.zip", "w") as archive:
+        for name, row in (("./a.csv", 1), ("../b.csv", 2), ("c/d.csv", 3), ("c/.e.csv", 4)):
+            archive.writestr(name, f"n\n{row}\n")
+        archive.writestr("c/__MACOSX/f.csv", "junk")
+
+    assert sorted(row["n"] for row in read(root, "x.zip")[1]) == [1, 2, 3]
+    assert not (root.parent / "b.csv").exists()
+
+
+def test_a_plain_file_that_is_called_gz_is_read_as_it_is(root: Path) -> None:
+    (root / "x.csv.gz").write_text(SALES)
+
+    assert read(root, "x.csv.gz")[1] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [("timestamp", "2025-01-01T00:00:00.1234567"), ("time", "12:00:00.0000001"), ("time", "12:00+07:00")],
+)
+def test_a_declared_moment_of_json_loses_neither_digits_nor_its_zone(
+    root: Path, word: str, value: str
+) -> None:
+    (root / "x.json").write_text(json.dumps([{"a": value}]))
+
+    with pytest.raises(ConfigurationError, match="the value of 'a' in row 1 is no time"):
+        read(root, "x.json", columns={"a": word})
+
+
+def test_numbers_may_be_names_of_a_sheet(root: Path) -> None:
+    book = openpyxl.Workbook()
+    book.active.append(["region", 2024, 0, True])
+    book.active.append(["EU", 1, 2, 3])
+    book.save(root / "x.xlsx")
+
+    assert read(root, "x.xlsx")[1] == [{"region": "EU", "2024": 1, "0": 2, "True": 3}]
 
 
 def test_a_sheet_of_a_workbook_is_chosen_by_name(root: Path) -> None:
