@@ -162,6 +162,12 @@ def test_names_become_distinct_for_readers_that_do_not_look_at_case() -> None:
     assert distinct_names(["ID", "id", "Id_2", "x"], str.lower) == ["ID", "id_3", "Id_2", "x"]
 
 
+def test_a_name_without_an_end_is_cut() -> None:
+    first, second = distinct_names(["x" * 10_000_000, "x" * 5_000_000])
+
+    assert (len(first), second) == (1_000, f"{first}_2")
+
+
 def test_one_name_again_and_again_costs_no_more_than_others() -> None:
     started = time.process_time()
 

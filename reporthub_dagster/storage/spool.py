@@ -21,6 +21,7 @@ from reporthub_dagster.reporting.records import Column
 from reporthub_dagster.storage.atomic import atomic_path
 
 KIND = b"reporthub.kind"
+_LONGEST_NAME = 1_000
 TextKind = Literal["decimal", "json"]
 
 
@@ -43,10 +44,13 @@ def columns_of(schema: pa.Schema) -> tuple[Column, ...]:
 def distinct_names(names: list[str], form: Callable[[str], str] = str) -> list[str]:
     """Names as a result may have them, made usable: `""` → `column_3`, a second `id` → `id_2`.
 
+    Names are kept with the execution and in Dagster's events: what is beyond 1,000 characters is cut.
+
     Args:
         names: As they came.
         form: No two names have the same; `str.lower` where a reader does not tell `ID` from `id`.
     """
+    names = [name[:_LONGEST_NAME] for name in names]
     given = {form(name) for name in names}
     taken: set[str] = set()
     counts: dict[str, int] = {}
