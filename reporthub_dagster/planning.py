@@ -18,7 +18,7 @@ from reporthub_dagster.destinations.registry import DESTINATIONS
 from reporthub_dagster.renderers.options import read_options
 from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.reporting.bound_query import BoundQuery
-from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
+from reporthub_dagster.reporting.errors import ConfigurationError, MissingRowError, ReportHubError
 from reporthub_dagster.reporting.plan import make_plan, prepare_query
 from reporthub_dagster.reporting.records import (
     DataSource,
@@ -129,8 +129,17 @@ def usable_source(repository: Repository, row: int, config_id: int, column: str)
     Raises:
         ConfigurationError: It does not exist, is inactive, or its row is broken.
     """
-    with located("report_configs", config_id, column):
+    try:
         source = repository.data_source(row)
+    except MissingRowError:
+        raise ConfigurationError(
+            "there is no such row of report_datasources",
+            table="report_configs",
+            row=config_id,
+            column=column,
+            value=row,
+            valid="give the id of one",
+        ) from None
     _require_active(source.is_active, "report_datasources", source.id)
     return source
 

@@ -15,6 +15,7 @@ from reporthub_dagster.reporting.records import DataSource
 
 TABLE = "report_datasources"
 
+_LAST_PORT = 65_535
 _URL = re.compile(
     r"[\w+]+://"
     r"(?:(?P<username>[^:/]*)(?::(?P<password>[^@]*))?@)?"
@@ -57,9 +58,12 @@ def url_of(source: DataSource, schemes: frozenset[str]) -> SourceUrl:
     except ValueError:
         problem = "the URL cannot be read"
     else:
-        if "@" not in (url.host or ""):
+        if "@" in (url.host or ""):
+            problem = "the URL holds an @ too many"
+        elif (url.port or 0) > _LAST_PORT:
+            problem = f"there is no port {url.port}"
+        else:
             return url
-        problem = "the URL holds an @ too many"
     raise _unusable(problem, source, schemes)
 
 

@@ -22,7 +22,7 @@ from reporthub_dagster.connectors.endpoints import Endpoint
 from reporthub_dagster.connectors.source_settings import SourceSettings
 from reporthub_dagster.connectors.source_url import TABLE, url_of
 from reporthub_dagster.reporting.bound_query import BoundQuery
-from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError, plain_fault
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster.reporting.redaction import redact, secrets_of_options, secrets_of_url, unforeseen
 
@@ -234,7 +234,7 @@ class DriverConnector(Connector, Generic[OptionsT]):
             return cast("OptionsT", options)
         key = str(first["loc"][0])
         raise self.misconfigured(
-            f"{key} is not usable: {first['msg']}",
+            f"{'.'.join(map(str, first['loc']))} is not usable: {plain_fault(first['msg'])}",
             valid="correct or remove it",
             column=self._column_of(key),
         )

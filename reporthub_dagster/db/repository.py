@@ -20,7 +20,7 @@ from reporthub_dagster.db.models import (
 )
 from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting import records
-from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.errors import MissingRowError
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +132,7 @@ class Repository:
     def _row(self, model: type[Base], row_id: int) -> RowMapping:
         found = self._rows(_select(model).where(model.__table__.c.id == row_id))
         if not found:
-            raise ConfigurationError(
-                "there is no such row", table=model.__tablename__, row=row_id, column="id"
-            )
+            raise MissingRowError("there is no such row", table=model.__tablename__, row=row_id, column="id")
         return found[0]
 
     def _recipients(self, delivery_ids: Sequence[int]) -> dict[int, tuple[records.Recipient, ...]]:

@@ -15,7 +15,7 @@ from pydantic import (
     model_validator,
 )
 
-from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.errors import ConfigurationError, plain_fault
 
 Secret = Annotated[SecretStr, BeforeValidator(lambda value: str(value) if isinstance(value, int) else value)]
 """A password; one that JSON holds as a number is text all the same."""
@@ -48,7 +48,7 @@ class RowSettings(BaseModel):
             first = error.errors(include_url=False, include_context=False, include_input=False)[0]
             setting = ".".join(str(part) for part in first["loc"])
             raise ConfigurationError(
-                f"the setting is not usable: {first['msg']}",
+                f"the setting is not usable: {plain_fault(first['msg'])}",
                 table="report_deliveries",
                 row=row,
                 column=f"delivery_config.{setting}" if setting else "delivery_config",

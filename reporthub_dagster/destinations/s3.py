@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal
 from urllib.parse import quote, urlsplit
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, InvalidRegionError
 from pydantic import AliasChoices, Field
 
 from reporthub_dagster.destinations.base import Parcel
@@ -211,9 +211,11 @@ class S3Destination(RemoteFiles[Any]):
                 session_token=revealed(config.session_token),
                 ca_file=config.tls_ca_file,
             )
+        except InvalidRegionError as error:
+            raise self._misconfigured(str(error), "region", valid="for example eu-central-1") from None
         except (ValueError, BotoCoreError) as error:
             raise self._misconfigured(
-                f"it is not usable: {error}", "endpoint_url", valid="give https://host[:port], and the region"
+                f"it is not usable: {error}", "endpoint_url", valid="give https://host[:port]"
             ) from None
 
 

@@ -155,8 +155,7 @@ class EgressPolicy:
 def _refused(host: str, ip: Ip, why: str) -> EgressError:
     return EgressError(
         f"{host} leads to {ip}: {why}",
-        column="REPORTHUB_EGRESS_ALLOW",
-        valid="an operator may open the address or the host name there",
+        valid="an operator may open the address or the host name in REPORTHUB_EGRESS_ALLOW",
     )
 
 

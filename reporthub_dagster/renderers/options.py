@@ -108,26 +108,27 @@ class RenderOptions(BaseModel):
 
 
 def read_options(given: Mapping[str, Any]) -> RenderOptions:
-    """`parameters.format`, checked.
+    """`parameters.format`, checked; an option that is null is not given.
 
     Raises:
         ConfigurationError: An option is unknown or not valid; names `parameters.format.<option>`.
     """
+    given = {name: value for name, value in given.items() if value is not None}
     if not given:
         # Nothing to check: what checks options takes 27 ms to build, which most reports never need.
         return RenderOptions.model_construct()
     try:
-        return RenderOptions.model_validate(dict(given))
+        return RenderOptions.model_validate(given)
     except ValidationError as invalid:
         first = invalid.errors(include_url=False, include_context=False)[0]
-    name, *within = map(str, first["loc"])
+    name = str(first["loc"][0])
     known = RenderOptions.model_fields.get(name)
     raise ConfigurationError(
         f"there is no rendering option of this name{_meant(name)}"
         if known is None
         else "the option is not valid",
         table="report_configs",
-        column=".".join((PLACE, name, *within)),
+        column=PLACE + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]),
         value=first["input"],
         valid=f"valid: {', '.join(RenderOptions.model_fields) if known is None else known.description}",
     )

@@ -2,6 +2,7 @@
 
     ReportHubError
     ├── ConfigurationError   a person must change a row or a setting; says which, and what would be valid
+    │   └── MissingRowError  there is no row of this id
     ├── TransientError       the same request may work later
     │   └── UnreachableError the server is away or silent: for now nobody need try it
     └── PermanentError       the same request will fail again
@@ -12,11 +13,24 @@ Driver exceptions are translated in one place per kind and never escape a connec
 
 from __future__ import annotations
 
+import re
 from typing import Self
+
+LONGEST_MESSAGE = 2000
+"""Characters; of a longer message the middle is left out, since its end says what to do."""
 
 
 class ReportHubError(Exception):
-    """Base of every error that ReportHub raises on purpose."""
+    """Base of every error that ReportHub raises on purpose.
+
+    Args:
+        message: What happened; it becomes one line of bounded length.
+    """
+
+    def __init__(self, message: str = "") -> None:
+        line = " ".join(message.splitlines())
+        half = LONGEST_MESSAGE // 2
+        super().__init__(line if len(line) <= LONGEST_MESSAGE else f"{line[:half]} … {line[-half:]}")
 
 
 class ConfigurationError(ReportHubError):
@@ -72,6 +86,10 @@ class ConfigurationError(ReportHubError):
         return f"{text}; {self.valid}" if self.valid else text
 
 
+class MissingRowError(ConfigurationError):
+    """There is no row of this id: whoever names it may say where."""
+
+
 class TransientError(ReportHubError):
     """The attempt failed for a reason that may pass: try again.
 
@@ -91,6 +109,13 @@ class UnreachableError(TransientError):
 
 class PermanentError(ReportHubError):
     """The attempt failed and would fail again in the same way: do not retry."""
+
+
+def plain_fault(words: str) -> str:
+    """What pydantic says of a value, for people who write JSON."""
+    return re.sub(
+        r"a valid dictionary( or instance of \w+)?", "an object", words.removeprefix("Value error, ")
+    )
 
 
 def _shortened(value: object, limit: int = 80) -> str:

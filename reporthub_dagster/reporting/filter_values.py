@@ -37,8 +37,10 @@ def operands(operator: str, kind: str, value: TemplateValue, dialect: str) -> li
     if operator == "IN":
         items = value if isinstance(value, (list, tuple)) else [value]
         return [_for(dialect, read(item)) for item in items if item is not None]
-    if isinstance(value, (list, tuple, dict)):
-        raise MisfitError("only IN takes a list")
+    if isinstance(value, (list, tuple)):
+        raise MisfitError("a list, which only IN takes")
+    if isinstance(value, dict):
+        raise MisfitError("an object")
     if operator == "LIKE":
         # Wildcards of the value itself stay: people write them on purpose.
         return [f"%{text_of(read(value))}%"]

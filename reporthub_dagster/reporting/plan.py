@@ -75,6 +75,7 @@ def make_plan(
         compress=read.compression(),
         sources=read.sources(),
         script=read.script(),
+        warnings=read.warnings(),
     )
 
 

@@ -44,6 +44,8 @@ _METHODS: tuple[CompressionMethod, ...] = get_args(CompressionMethod)
 _OWN = ("date_field", "filters", "display_columns")
 """What a query of several may say itself."""
 _NOT_IN_SHEET_NAMES = re.compile(r"[\[\]:*?/\\]")
+_OF_A_FILTER = frozenset({"field", "operator", "type", "value"})
+_A_FILTER = "give field, operator, type and value"
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _A_QUERY = f"give its SELECT, or an object of sql, {', '.join(_OWN)}; null is report_query"
 _TABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,59}")
@@ -107,6 +109,17 @@ class ReportParameters:
             raise self._malformed("queries", len(found), "too many queries", f"give at most {MOST_QUERIES}")
         return found
 
+    def warnings(self) -> tuple[str, ...]:
+        """Keys of filters that mean nothing: without them a condition may be another one, or none."""
+        found: dict[str, None] = {}
+        for query in self.queries():
+            place = query.own.get("filters", "parameters.filters")
+            for number, one in enumerate(query.filters):
+                for key in sorted(set(one) - _OF_A_FILTER):
+                    text = f"{place}[{number}]: the unknown key {key!r} was passed over; {_A_FILTER}"
+                    found[text] = None
+        return tuple(found)
+
     def sources(self) -> tuple[ReportSource, ...]:
         """What the queries join, by the names of their tables."""
         value = self._given.get("sources")
@@ -162,7 +175,7 @@ class ReportParameters:
                 raise self._malformed(f"compress.{key}", None, "no such option", _COMPRESS)
         method = options.get("method")
         if method not in _METHODS:
-            shown = method if isinstance(method, str) else None
+            shown = None if isinstance(method, (Mapping, list)) else method
             raise self._malformed("compress", shown, "no way to compress", _COMPRESS)
         return Compression(method, self._password_env(method, options.get("password")))
 
@@ -271,8 +284,7 @@ def _filters(given: Mapping[str, Any], malformed: Any) -> tuple[Mapping[str, Any
     items = _list(given, "filters", "give a list of objects with field, operator, type and value", malformed)
     for number, item in enumerate(items):
         if not isinstance(item, Mapping):
-            valid = "give field, operator, type and value"
-            raise malformed(f"filters[{number}]", item, "not an object", valid)
+            raise malformed(f"filters[{number}]", item, "not an object", _A_FILTER)
     return tuple(items)
 
 

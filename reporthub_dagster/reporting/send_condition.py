@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from reporthub_dagster.reporting.errors import ConfigurationError
+from reporthub_dagster.reporting.errors import ConfigurationError, plain_fault
 
 Word = Literal["always", "not_empty", "changed"]
 _WORDS: tuple[Word, ...] = ("always", "not_empty", "changed")
@@ -88,7 +88,7 @@ def parse_send_if(config_id: int, parameters: Mapping[str, Any]) -> SendConditio
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             place = ".".join(["send_if", *(str(part) for part in first["loc"] if isinstance(part, str))])
-            raise _wrong(config_id, place, f"not usable: {first['msg']}", None) from None
+            raise _wrong(config_id, place, f"not usable: {plain_fault(first['msg'])}", None) from None
     raise _wrong(config_id, "send_if", "not a condition", said)
 
 

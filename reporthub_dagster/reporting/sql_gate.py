@@ -19,6 +19,7 @@ from reporthub_dagster.reporting.sql_lexer import for_parser, tokens
 
 _ONE_SELECT = "write one SELECT (WITH, UNION, VALUES and parentheses are fine)"
 _FIRST_WORD = re.compile(r"[\s(]*(?P<word>\w+)")
+_LONGEST_WORD = 40
 _FIRST_WORDS = frozenset({"SELECT", "WITH", "VALUES", "TABLE", "FROM"})
 _QUERIES = (exp.Select, exp.SetOperation, exp.Subquery, exp.Values)
 _FORBIDDEN = (
@@ -130,7 +131,7 @@ def one_statement(text: str, dialect: str) -> exp.Expr:
     first = _FIRST_WORD.match(text)
     # Anything else sqlglot would hand back unread, and log.
     if first and first["word"].upper() not in _FIRST_WORDS:
-        raise _refused(f"{first['word'].upper()} is not a query")
+        raise _refused(f"{first['word'].upper()[:_LONGEST_WORD]} is not a query")
     try:
         statements = [statement for statement in sqlglot.parse(text, read=dialect) if statement is not None]
     except ParseError as error:

@@ -260,8 +260,10 @@ def test_no_error_shows_a_secret(tmp_path: Path, start_web_server: Callable[...,
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"auth": {"type": "bearer"}}, "connection_config: auth is not usable: .*token is missing"),
-        ({"pages": {"type": "cursor"}}, "pages is not usable: .*next is missing"),
+        ({"auth": {"type": "bearer"}}, "connection_config: auth is not usable: token is missing"),
+        ({"pages": {"type": "cursor"}}, "pages is not usable: next is missing"),
+        ({"headers": {"a": 1}}, "headers.a is not usable: Input should be a valid string"),
+        ({"auth": 5}, "auth is not usable: Input should be an object;"),
         ({"columns": {"id": "money"}}, "connection_config.columns.id: not a type: 'money' is none of text"),
         ({"method": "DELETE"}, "method is not usable"),
     ],

@@ -18,6 +18,7 @@ URL_TEXT = st.text("ab1é%40:/@?&=[],#+ \n", max_size=30)
 @given(URL_TEXT)
 @example("u:p%40ss%3Aw%2Frd@db.example:3306/shop?charset=utf8mb4&ssl_ca=/ca.pem")
 @example("u:p/w#d@[::1]:5432/shop?host=a&host=b&empty=")
+@example("u:p@h:99999/shop")
 @example("@/")
 @example("u:@h")
 def test_a_url_is_read_as_sqlalchemy_reads_it(rest: str) -> None:
@@ -26,7 +27,7 @@ def test_a_url_is_read_as_sqlalchemy_reads_it(rest: str) -> None:
         theirs = make_url(text)
     except ValueError:
         theirs = None
-    if theirs is None or "@" in (theirs.host or ""):
+    if theirs is None or "@" in (theirs.host or "") or (theirs.port or 0) > 65_535:
         with pytest.raises(ConfigurationError):
             url_of(_source(text), frozenset({"mysql"}))
         return

@@ -64,6 +64,12 @@ def test_the_server_that_it_shares_with_others_holds_nothing_but_its_place(bucke
     assert amazon.server_of("a") == "https://s3.eu-west-1.amazonaws.com"
 
 
+def test_a_region_that_cannot_be_is_named(bucket: Bucket) -> None:
+    with pytest.raises(ConfigurationError, match="'Europe!'") as caught:
+        to(bucket, region="Europe!").check()
+    assert caught.value.column == "delivery_config.region"
+
+
 def test_several_files_under_one_key_are_refused(bucket: Bucket, tmp_path: Path) -> None:
     files = [rendered(tmp_path, name) for name in ("a.csv", "b.pdf")]
     (receipt,) = send_all(to(bucket, key="x"), parcel(*files))

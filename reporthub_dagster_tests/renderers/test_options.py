@@ -180,6 +180,17 @@ def test_a_wrong_pattern_names_its_column() -> None:
     assert (caught.value.column, caught.value.value) == ("parameters.format.column_formats.fee", "0,0")
 
 
+def test_a_wrong_entry_of_a_list_names_its_place() -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        read_options({"totals": ["amount", 5]})
+
+    assert caught.value.column == "parameters.format.totals[1]"
+
+
+def test_an_option_that_is_null_is_not_given() -> None:
+    assert read_options(dict.fromkeys(RenderOptions.model_fields)) == RenderOptions()
+
+
 def test_separators_that_are_the_same_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="not the decimal separator"):
         read_options({"decimal_separator": ",", "thousands_separator": ","})

@@ -111,6 +111,8 @@ def test_two_filters_on_one_field_keep_their_own_values(database: sqlite3.Connec
         pytest.param({"type": "money"}, "type", "use number, string, date, boolean", id="type"),
         pytest.param({"type": "number", "value": "x"}, "value", "of type number", id="value"),
         pytest.param({"operator": "=", "value": ["x"]}, "value", "as operator = takes it", id="list"),
+        pytest.param({"value": ["x"]}, "value", "the value is a list, which only IN takes", id="one"),
+        pytest.param({"value": {"x": 1}}, "value", "the value is an object", id="object"),
         pytest.param({"value": "{{nope}}"}, "value", "known are none", id="variable"),
         pytest.param({"field": "a b"}, "field", "write a column", id="field"),
         pytest.param({"field": "`a`"}, "field", "write a column", id="quoted-field"),

@@ -148,6 +148,22 @@ def test_a_malformed_parameter_is_named_with_its_row(parameters: dict[str, Any],
     assert (caught.value.table, caught.value.row, caught.value.column) == ("report_configs", 42, column)
 
 
+def test_a_key_of_a_filter_that_means_nothing_is_told() -> None:
+    mistaken = {"field": "a", "op": "!=", "values": [1]}
+    sound = {"field": "a", "operator": "=", "type": "number", "value": 1}
+    parameters = {
+        "filters": [sound, mistaken],
+        "queries": {"A": None, "B": {"filters": [mistaken]}, "C": None},
+    }
+
+    assert plan(config(parameters=parameters)).warnings == tuple(
+        f"{place}: the unknown key {key!r} was passed over; give field, operator, type and value"
+        for place in ("parameters.filters[1]", "parameters.queries.B.filters[0]")
+        for key in ("op", "values")
+    )
+    assert plan(config(parameters={"filters": [sound]})).warnings == ()
+
+
 @pytest.mark.parametrize("value", [None, [], ""])
 def test_empty_parameters_are_none_at_all(value: Any) -> None:
     made = plan(
