@@ -6,6 +6,8 @@ document and nothing else; progress and messages go to stderr.
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from pathlib import Path
 
 import click
@@ -18,6 +20,9 @@ from reporthub_dagster.commands import operating, past, reports, trials
 @click.version_option(package_name="reporthub-dagster")
 def main() -> None:
     """Scheduled reports: rows of a shared database become files in people's hands."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):  # a terminal that is not UTF-8 shows what it can
+            stream.reconfigure(errors="backslashreplace")
     load_dotenv(Path.cwd() / ".env")
 
 

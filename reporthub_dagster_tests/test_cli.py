@@ -336,6 +336,52 @@ def test_settings_that_lead_nowhere_are_one_line(
     assert len(result.stderr.splitlines()) == 1
 
 
+def executions_to(stdout: int, *options: str, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    """`reporthub executions` in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "reporthub_dagster.cli", "executions", *options],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_nothing_is_said_to_who_has_stopped_reading(options: tuple[str, ...]) -> None:
+    reporthub("init")
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = executions_to(writer, *options)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize("options", [(), ("--json",)])
+def test_output_that_cannot_be_written_is_one_line(options: tuple[str, ...]) -> None:
+    reporthub("init")
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        done = executions_to(full.fileno(), *options)
+    assert done.returncode == 1
+    assert done.stderr == "reporthub: what was to be written could not be: No space left on device\n"
+
+
+@on_sqlite
+def test_letters_that_the_terminal_lacks_are_escaped(world: World) -> None:
+    error = "é Ž 😀"
+    world.go.insert("report_executions", id="e", config_id=1, executed_by="Ž", error_message=error)
+    shown = {}
+    for options in ((), ("--json",)):
+        with Path("shown").open("wb+") as file:
+            done = executions_to(file.fileno(), *options, encoding="latin-1")
+            file.seek(0)
+            shown[options] = file.read().decode("latin-1")
+        assert (done.returncode, done.stderr) == (0, "")
+    assert "é \\u017d" in shown[()]
+    assert json.loads(shown["--json",])["executions"][0]["error"] == error
+
+
 @on_sqlite
 def test_an_instance_that_cannot_be_used_is_one_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGSTER_HOME", "/no/such/folder")
@@ -437,6 +483,16 @@ def test_check_finds_what_would_stop_a_report(world: World, parameters: Any, wor
     (text,) = [finding["text"] for finding in document(result)["findings"]]
     assert text.startswith("report_configs 1, column")
     assert words in text
+
+
+@on_sqlite
+def test_a_data_source_that_is_not_there_is_told_of_the_report_that_names_it(world: World) -> None:
+    sources = json.dumps({"sources": {"o": {"datasource": 77, "query": "SELECT 1 AS x"}}})
+    world.go.execute("UPDATE report_configs SET parameters = :sources", sources=sources)
+    result = reporthub("check", "--json")
+    (text,) = [finding["text"] for finding in document(result)["findings"]]
+    place = "report_configs 1, column parameters.sources.o"
+    assert text == f"{place}: there is no such row of report_datasources (value 77); give the id of one"
 
 
 @on_sqlite

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from functools import wraps
 from getpass import getuser
 from typing import Any, NoReturn, ParamSpec
@@ -12,7 +14,7 @@ from typing import Any, NoReturn, ParamSpec
 import click
 
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
+from reporthub_dagster.reporting.errors import ConfigurationError, PermanentError, ReportHubError
 from reporthub_dagster.settings import Settings
 
 P = ParamSpec("P")
@@ -26,10 +28,13 @@ def errors_in_one_line(command: Callable[P, int]) -> Callable[P, NoReturn]:
     def run(*args: P.args, **kwargs: P.kwargs) -> NoReturn:
         try:
             code = command(*args, **kwargs)
+        except BrokenPipeError:
+            raise  # who read stdout has gone: click ends quietly
         except (ReportHubError, OSError) as raised:
             error = raised if isinstance(raised, ReportHubError) else _of_files(raised)
             if kwargs.get("as_json"):
-                print_json({"status": "failed", "error": str(error)})
+                with suppress(OSError):  # it may be stdout that cannot be written
+                    print_json({"status": "failed", "error": str(error)})
             click.echo(f"reporthub: {error}", err=True)
             code = FIX if isinstance(error, ConfigurationError) else FAILED
         sys.exit(code)
@@ -37,10 +42,12 @@ def errors_in_one_line(command: Callable[P, int]) -> Callable[P, NoReturn]:
     return run
 
 
-def _of_files(error: OSError) -> ConfigurationError:
-    place = f" {error.filename}" if error.filename else ""
+def _of_files(error: OSError) -> ReportHubError:
+    words = error.strerror or error
+    if not error.filename:
+        return PermanentError(f"what was to be written could not be: {words}")
     return ConfigurationError(
-        f"a folder cannot be used:{place}: {error.strerror or error}",
+        f"a folder cannot be used: {error.filename}: {words}",
         column="REPORTHUB_HOME or REPORT_OUTPUT_PATH",
     )
 
@@ -96,8 +103,9 @@ def parameters_of(params: tuple[str, ...]) -> dict[str, str]:
 
 
 def print_json(document: dict[str, Any]) -> None:
-    """One document on stdout; what JSON has no type for is text."""
-    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    """One document on stdout; what JSON has no type for is text, letters that stdout lacks are escaped."""
+    escaped = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    click.echo(json.dumps(document, ensure_ascii=escaped, indent=2, default=str))
 
 
 def progress_line(text: str) -> None:
