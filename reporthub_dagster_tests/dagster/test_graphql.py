@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import dagster as dg
 import httpx
 import pytest
 from dagster import AssetKey, DagsterInstance
 from dagster_graphql.schema import create_schema
 from graphql import parse, validate
 
+from reporthub_dagster.definitions import wiring
 from reporthub_dagster.partitions import report_keys
 from reporthub_dagster.run_config import EXECUTION_TAG, run_config_of
 from reporthub_dagster_tests.go_api import GoApi
@@ -125,6 +127,11 @@ def curl(server: DagsterServer, call: str) -> Any:
 @pytest.mark.parametrize("call", CALLS, ids=field_of)
 def test_every_document_fits_dagsters_schema(call: str) -> None:
     assert validate(create_schema().graphql_schema, parse(payload(call)["query"])) == []
+
+
+@pytest.mark.parametrize(("job", "config"), re.findall(r"^\| `(\w+)` \| `(\{.*?\})`", DOCUMENT, re.MULTILINE))
+def test_every_config_of_the_document_fits_its_job(job: str, config: str) -> None:
+    assert dg.validate_run_config(wiring().resolve_job_def(job), json.loads(config))
 
 
 def test_the_commands_of_the_document_launch_watch_and_look_around(
