@@ -8,11 +8,13 @@ from datetime import datetime
 from pathlib import Path
 
 from reporthub_dagster.conditions import check_condition
+from reporthub_dagster.connectors.registry import CONNECTORS
 from reporthub_dagster.db.models import ReportConfig, ReportDatasource, ReportDelivery, ReportSchedule
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.delivery_task import parcel_variables
 from reporthub_dagster.destinations.base import Destination, Parcel
 from reporthub_dagster.destinations.environment import DestinationSettings
+from reporthub_dagster.destinations.registry import DESTINATIONS
 from reporthub_dagster.joining import prepare_sources, report_connector
 from reporthub_dagster.notice_mail import audience
 from reporthub_dagster.planning import (
@@ -23,6 +25,7 @@ from reporthub_dagster.planning import (
     located,
     plan_report,
 )
+from reporthub_dagster.renderers.registry import RENDERERS
 from reporthub_dagster.rendering import plan_files
 from reporthub_dagster.reporting.errors import ConfigurationError, ReportHubError
 from reporthub_dagster.reporting.records import ReportPlan
@@ -70,6 +73,9 @@ class Checker:
                 yield finding
 
     def _findings(self) -> Iterator[Finding]:
+        for family in (CONNECTORS, RENDERERS, DESTINATIONS):
+            for sentence in family.passed_over():
+                yield Finding("warning", sentence)
         for table, model, check in (
             ("report_datasources", ReportDatasource, self._data_source),
             ("report_configs", ReportConfig, self._config),

@@ -184,7 +184,8 @@ def destination_for(delivery: Delivery, settings: DestinationSettings) -> Destin
     Raises:
         ConfigurationError: There is none of its method, or its row is broken.
     """
-    return DESTINATIONS.get(delivery.method, row=delivery.id)(delivery, settings)
+    kind = DESTINATIONS.get(delivery.method, row=delivery.id, column=delivery.method_column)
+    return kind(delivery, settings)
 
 
 @contextmanager

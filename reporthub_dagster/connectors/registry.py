@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 CONNECTORS: Registry[Connector] = Registry(
     "connector",
+    base="reporthub_dagster.connectors.base:Connector",
+    word="kind",
     table="report_datasources",
     column="db_type",
     entries={

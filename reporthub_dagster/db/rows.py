@@ -112,21 +112,24 @@ def schedule(row: RowMapping, zone: ZoneInfo) -> Schedule:
 
 
 def delivery(row: RowMapping, recipients: tuple[Recipient, ...]) -> Delivery:
-    """A row of `report_deliveries` with its recipients.
+    """A row of `report_deliveries` with its recipients; `delivery_config.kind` names what the enum lacks.
 
     Raises:
         ConfigurationError: As `json_object`.
     """
+    options = dict(json_object(row, "report_deliveries", "delivery_config"))
+    named = options.pop("kind", None)
     return Delivery(
         id=row["id"],
         config_id=row["config_id"],
         name=row["delivery_name"],
-        method=row["method"].strip().lower(),
-        options=json_object(row, "report_deliveries", "delivery_config"),
+        method=str(named or row["method"]).strip().lower(),
+        options=options,
         max_retry=_within(row, "report_deliveries", "max_retry", 0, 1000),
         retry_interval_minutes=_within(row, "report_deliveries", "retry_interval_minutes", 0, 525_600),
         recipients=recipients,
         is_active=bool(row["is_active"]),
+        method_column="delivery_config.kind" if named else "method",
     )
 
 

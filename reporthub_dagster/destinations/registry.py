@@ -7,6 +7,8 @@ from reporthub_dagster.plugins import Entry, Registry
 
 DESTINATIONS: Registry[Destination] = Registry(
     "destination",
+    base="reporthub_dagster.destinations.base:Destination",
+    word="method",
     table="report_deliveries",
     column="method",
     entries={

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 RENDERERS: Registry[Renderer] = Registry(
     "renderer",
+    base="reporthub_dagster.renderers.base:Renderer",
+    word="format",
     table="report_configs",
     column="output_format",
     entries={

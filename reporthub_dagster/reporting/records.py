@@ -116,6 +116,7 @@ class Delivery:
     retry_interval_minutes: int
     recipients: tuple[Recipient, ...]
     is_active: bool = True
+    method_column: str = "method"
 
 
 @dataclass(frozen=True, slots=True)

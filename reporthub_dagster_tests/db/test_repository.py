@@ -7,7 +7,8 @@ import pytest
 from reporthub_dagster.db.models import ReportConfig
 from reporthub_dagster.db.repository import Repository
 from reporthub_dagster.db.session import Hub
-from reporthub_dagster.planning import connector_for
+from reporthub_dagster.destinations.environment import DestinationSettings
+from reporthub_dagster.planning import connector_for, destination_for
 from reporthub_dagster.reporting.errors import ConfigurationError
 from reporthub_dagster.reporting.records import DataSource
 from reporthub_dagster_tests.go_api import GoApi
@@ -112,6 +113,21 @@ def test_a_kind_that_the_enum_lacks_is_taken_from_the_options(hub: Hub, go: GoAp
     source = Repository(hub).data_source(1)
     assert (source.kind, source.options) == ("sqlite", {"timeout": 3})
     assert source.kind_column == "connection_config.kind"
+
+
+def test_a_way_to_deliver_that_the_enum_lacks_is_taken_from_the_options(hub: Hub, go: GoApi) -> None:
+    options = {"kind": "Dropbox", "url": "https://h/x"}
+    row = {"config_id": 1, "delivery_name": "d", "method": "webhook"}
+    go.insert("report_deliveries", id=5, delivery_config=options, **row)
+    go.insert("report_deliveries", id=6, delivery_config={"url": "https://h/x"}, **row)
+
+    named, usual = (Repository(hub).delivery(row) for row in (5, 6))
+
+    assert (named.method, named.options) == ("dropbox", {"url": "https://h/x"})
+    assert usual.method == "webhook"
+    place = "report_deliveries 5, column delivery_config.kind: there is no destination of this kind"
+    with pytest.raises(ConfigurationError, match=place):
+        destination_for(named, DestinationSettings())
 
 
 @pytest.mark.parametrize("column", ["connection_config.kind", "db_type"])
