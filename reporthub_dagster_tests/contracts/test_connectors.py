@@ -64,6 +64,7 @@ class Case:
         product: What `check` begins with.
         server: True when there is a server to log in to, to ask and to kill.
         password: True when it is part of the URL.
+        rights: False when what an account may write cannot be told.
         sql: False when queries are JSON documents.
         kept: A query for what `kept` holds.
         refusal: How writing is refused; empty where it is rolled back instead.
@@ -83,6 +84,7 @@ class Case:
     product: str
     server: bool = True
     password: bool = True
+    rights: bool = True
     sql: bool = True
     kept: str = "SELECT id FROM kept"
     integer: str = "int32"
@@ -233,6 +235,7 @@ CASES = {
             Case(
                 kind=kind,
                 integer="int64" if kind == "http_api" else "int32",
+                rights=kind != "http_api",
                 rows=f"SELECT range AS n, '{_PAD}' AS pad FROM range(1, {{count}} + 1)",
                 slow="SELECT sum(a.range * b.range % 7) AS x FROM range(10000000) AS a, range(10000000) AS b",
                 write="INSERT INTO data VALUES (2) RETURNING id",
@@ -748,7 +751,7 @@ def test_a_trial_tells_address_product_time_and_rights(source: Source) -> None:
     assert address in connector.resolve()
     assert connector.check(5).startswith(source.case.product)
     assert (connector.answer_ms is None) == bool(source.case.table), "files and APIs are asked no query"
-    assert bool(connector.writes(5)) == (source.case.kind != "http_api")
+    assert bool(connector.writes(5)) == source.case.rights
 
 
 def test_a_url_of_another_kind_is_refused_without_being_shown(source: Source) -> None:
