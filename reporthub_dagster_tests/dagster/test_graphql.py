@@ -148,6 +148,8 @@ def test_the_commands_of_the_document_launch_watch_and_look_around(
     assert curl(server, call_named("sensorOrError"))["sensorState"]["status"] == "RUNNING"
     assert curl(server, call_named("instance"))["daemonHealth"]["allDaemonStatuses"]
     assert curl(server, call_named("terminateRun"))["__typename"] == "RunNotFoundError"
+    ended = curl(server, call_named("terminateRun").replace(RUN, run_id))
+    assert (ended["__typename"], "having status SUCCESS" in ended["message"]) == ("TerminateRunFailure", True)
 
 
 def test_dates_of_a_report_become_a_backfill_and_an_unknown_key_does_not(
