@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import closing, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,8 @@ def pooled_engine(url: str | URL, **options: Any) -> Engine:
         options: More for `sqlalchemy.create_engine`.
     """
     engine = create_engine(url, pool_recycle=_RECYCLE_SECONDS, pool_reset_on_return=None, **options)
+    if engine.dialect.name == "mysql":
+        _isolate_as_mysql_does(engine)
 
     @event.listens_for(engine, "checkout")
     def _ask(connection: Any, record: ConnectionPoolEntry, _proxy: Any) -> None:
@@ -104,6 +107,16 @@ def pooled_engine(url: str | URL, **options: Any) -> Engine:
             engine.dialect.do_rollback(connection)
 
     return engine
+
+
+def _isolate_as_mysql_does(engine: Engine) -> None:
+    """Have MariaDB 11.6 and later neither wait for rows that a statement passes by nor refuse newer ones."""
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        unknown = engine.dialect.loaded_dbapi.Error  # elsewhere, and the connection is as good as before
+        with closing(connection.cursor()) as cursor, suppress(unknown):
+            cursor.execute("SET innodb_snapshot_isolation = OFF")
 
 
 def _sqlite_engine(url: Any, database: str | None) -> Engine:

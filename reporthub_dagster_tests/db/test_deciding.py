@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
@@ -12,6 +13,7 @@ from reporthub_dagster.db.session import Hub
 from reporthub_dagster.reporting.slots import scheduled_execution_id
 from reporthub_dagster_tests.db.scheduler_world import MORNING, Days
 from reporthub_dagster_tests.go_api import GoApi
+from reporthub_dagster_tests.servers.mariadb import MariaDBServer
 
 HOUR = timedelta(hours=1)
 COUNT = MOST_SCHEDULES + 20
@@ -73,3 +75,18 @@ def test_what_another_scheduler_is_deciding_is_passed_over_and_waited_for_by_nob
         assert launched(days) == set(range(1, COUNT + 1)) - {7}
     days.tick()
     assert launched(days) == set(range(1, COUNT + 1))
+
+
+@pytest.fixture
+def newer_mariadb(mariadb_server: MariaDBServer) -> Iterator[None]:
+    """What MariaDB 11.6 and later do unless they are told otherwise."""
+    mariadb_server.execute("SET GLOBAL innodb_snapshot_isolation = ON")
+    yield
+    mariadb_server.execute("SET GLOBAL innodb_snapshot_isolation = OFF")
+
+
+@pytest.mark.usefixtures("newer_mariadb")
+@pytest.mark.parametrize("hub_url", ["mariadb"], indirect=True)
+@pytest.mark.timeout(40)  # as above
+def test_on_newer_mariadb_too(days: Days) -> None:
+    test_what_another_scheduler_is_deciding_is_passed_over_and_waited_for_by_nobody(days)
