@@ -142,8 +142,9 @@ def test_killed_while_it_renders_nothing_partial_is_visible_and_the_spool_is_eno
 
 @on_sqlite
 def test_a_disk_that_is_full_fails_the_run_and_the_next_attempt_needs_no_query(world: World) -> None:
-    # A name that json repeats in each row: the spool and Dagster's own files fit where the report does not.
-    sql = f"SELECT 1 AS {'x' * 4000} FROM trx t, trx a, trx b, trx c"
+    # Names that json repeats in each row: the spool and Dagster's own files fit where the report does not.
+    columns = ", ".join(f"1 AS {letter * 1000}" for letter in "abcd")
+    sql = f"SELECT {columns} FROM trx t, trx a, trx b, trx c"
     world.go.execute("UPDATE report_configs SET report_query = :sql", sql=sql)
     set_parameters(world, formats=["json", "csv"])
     with full_disk(6_000_000):

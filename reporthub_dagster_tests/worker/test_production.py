@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import signal
 from collections.abc import Iterator
+from subprocess import Popen
 
 import dagster as dg
 import pytest
@@ -62,6 +63,12 @@ def _a_quick_report_and_a_worker(site: Site) -> None:
     worker = site.processes.get("worker")
     if worker is None or worker.poll() is not None:
         site.start_worker("--max-runs", "2", "--grace", "60")
+
+
+def worker_in_a_hurry(site: Site) -> Popen[bytes]:
+    """A worker in the place of the one that runs, which gives a report that is running one second to end."""
+    stop(site.processes.pop("worker"), 30)
+    return site.start_worker("--grace", "1")
 
 
 def sleeping(server: MySQLServer) -> bool:
@@ -201,14 +208,14 @@ def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, mysql_server: My
     assert worker.wait(60) == 0
     assert site.row(execution_id)["status"] == "completed"
     assert site.row(later)["status"] == "queued"
-    site.start_worker("--grace", "1")
+    site.start_worker()
     site.wait_for(later, "completed")
 
 
 @on_rabbitmq
 def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mysql_server: MySQLServer) -> None:
     before = site.mails()
-    worker = site.processes["worker"]
+    worker = worker_in_a_hurry(site)
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
     wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
@@ -229,8 +236,7 @@ def test_told_to_end_while_the_databases_are_away_a_worker_ends_in_its_grace(
     site: Site, mysql_server: MySQLServer
 ) -> None:
     before = site.mails()
-    stop(site.processes.pop("worker"), 30)
-    worker = site.start_worker("--grace", "1")
+    worker = worker_in_a_hurry(site)
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
     wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
