@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pkgutil import resolve_name
-from threading import Timer
+from threading import Thread, Timer
 from typing import Any, NoReturn
 from uuid import uuid4
 
@@ -29,6 +29,7 @@ from reporthub_dagster.worker.runs import NotBegunError, RunProcess
 from reporthub_dagster_tests.installation import World
 from reporthub_dagster_tests.servers.dagster import ROOT
 from reporthub_dagster_tests.servers.mariadb import MariaDBDatabase
+from reporthub_dagster_tests.servers.process import wait_until
 
 pytestmark = [pytest.mark.parametrize("world", ["sqlite"], indirect=True), pytest.mark.timeout(120)]
 
@@ -146,14 +147,19 @@ def test_a_run_waits_for_dagsters_database_however_long_it_is_away(
 ) -> None:
     monkeypatch.setattr(pooled_storage, "RESTART_SECONDS", 0.1)
     run = launched(world, instance)
-    mariadb_database.server.stop()
-    back = Timer(3, mariadb_database.server.start)
+    server = mariadb_database.server
+
+    def bring_back() -> None:
+        wait_until(lambda: f"run {run.run_id} waits for Dagster's database" in caplog.text, "its word", 20)
+        server.start()
+
+    server.stop()
+    back = Thread(target=bring_back)
     back.start()
     process.execute(run.run_id)
     back.join()
     assert status(instance, run) == DagsterRunStatus.SUCCESS
     assert row(world)["status"] == "completed"
-    assert f"run {run.run_id} waits for Dagster's database" in caplog.text
 
 
 def test_a_connection_that_is_lost_before_a_run_begins_costs_another_try(
