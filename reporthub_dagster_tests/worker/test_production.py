@@ -14,7 +14,8 @@ from dagster import DagsterRunStatus
 from reporthub_dagster.worker.process import LAST_SECONDS
 from reporthub_dagster.worker.runs import HANDED_OUT_AGAIN
 from reporthub_dagster_tests.installation import create_tables
-from reporthub_dagster_tests.servers.mysql import MySQLServer
+from reporthub_dagster_tests.servers.mariadb import MariaDBServer
+from reporthub_dagster_tests.servers.mysql import INSTALLED
 from reporthub_dagster_tests.servers.process import stop, wait_until
 from reporthub_dagster_tests.servers.smtp import HANG
 from reporthub_dagster_tests.worker.site import PATIENCE, QUICK, RECIPIENT, SLOW, Site, running_site
@@ -36,21 +37,28 @@ def broker(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def site(broker: str, mysql_server: MySQLServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def server(request: pytest.FixtureRequest) -> MariaDBServer:
+    """MySQL, as in production; where only MariaDB is installed, that."""
+    found: MariaDBServer = request.getfixturevalue("mysql_server" if INSTALLED.exists() else "mariadb_server")
+    return found
+
+
+@pytest.fixture(scope="module")
+def site(broker: str, server: MariaDBServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """An installation on each broker, for all tests of this module."""
     home = tmp_path_factory.mktemp("site")
     kind = broker.partition(":")[0]
     names = [f"{kind}_{part}" for part in ("hub", "dagster")]
     for name in names:
-        mysql_server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
-    hub, dagster = (mysql_server.url(name) for name in names)
+        server.execute(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+    hub, dagster = (server.url(name) for name in names)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DAGSTER_HOME", str(home))
         patch.setenv("DAGSTER_MYSQL_URL", dagster)
         patch.setenv("REPORTHUB_DATABASE_URL", hub)
         patch.setenv("REPORTHUB_BROKER_URL", broker)
         patch.setenv("MAX_CONCURRENT_EXECUTIONS", "10")
-        with running_site(home, hub, dagster, broker, mysql_server.url("mysql", scheme="mysql")) as site:
+        with running_site(home, hub, dagster, broker, server.url("mysql", scheme="mysql")) as site:
             create_tables()
             site.start_code_server()
             site.start_daemon()
@@ -71,7 +79,7 @@ def worker_in_a_hurry(site: Site) -> Popen[bytes]:
     return site.start_worker("--grace", "1")
 
 
-def sleeping(server: MySQLServer) -> bool:
+def sleeping(server: MariaDBServer) -> bool:
     return any("SLEEP" in text for text in server.statements())
 
 
@@ -99,11 +107,11 @@ def test_queued_rows_run_without_any_other_call_in_processes_that_are_renewed(si
 
 
 @on_rabbitmq
-def test_asked_for_by_sensor_and_graphql_at_once_it_runs_once(site: Site, mysql_server: MySQLServer) -> None:
+def test_asked_for_by_sensor_and_graphql_at_once_it_runs_once(site: Site, server: MariaDBServer) -> None:
     before = site.mails()
     site.set_query(SLOW)
     first = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
     site.set_query(QUICK)
     wanted = site.ask_for_a_report()
     place = {"repositoryLocationName": "reporthub", "repositoryName": "__repository__"}
@@ -126,7 +134,7 @@ def test_asked_for_by_sensor_and_graphql_at_once_it_runs_once(site: Site, mysql_
 
 @on_redis
 def test_a_report_that_redis_hands_out_again_runs_once_and_goes_on_elsewhere_when_its_worker_dies(
-    site: Site, mysql_server: MySQLServer
+    site: Site, server: MariaDBServer
 ) -> None:
     before = site.mails()
     stop(site.processes.pop("worker"))
@@ -134,7 +142,7 @@ def test_a_report_that_redis_hands_out_again_runs_once_and_goes_on_elsewhere_whe
     site.start_worker("--grace", "1", name="first-worker", module=impatient)
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
     site.start_worker("--grace", "60", module=impatient)
     (run,) = site.runs(execution_id)
 
@@ -145,7 +153,7 @@ def test_a_report_that_redis_hands_out_again_runs_once_and_goes_on_elsewhere_whe
 
     wait_until(lambda: bool(told()), "the second worker's word", PATIENCE)
     assert told()[0] == f"{HANDED_OUT_AGAIN} STARTED: left alone"
-    assert len([text for text in mysql_server.statements() if "SLEEP" in text]) == 1
+    assert len([text for text in server.statements() if "SLEEP" in text]) == 1
     assert site.row(execution_id)["status"] == "running"
     assert len(site.runs(execution_id)) == 1
     site.set_query(QUICK)
@@ -156,11 +164,11 @@ def test_a_report_that_redis_hands_out_again_runs_once_and_goes_on_elsewhere_whe
 
 
 @on_rabbitmq
-def test_after_kill_9_of_the_workers_another_one_finishes(site: Site, mysql_server: MySQLServer) -> None:
+def test_after_kill_9_of_the_workers_another_one_finishes(site: Site, server: MariaDBServer) -> None:
     before = site.mails()
     site.set_query(SLOW)
     queried = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
     site.set_query(QUICK)
     site.mail.script(RECIPIENT, "ANSWER", HANG)
     sent = site.ask_for_a_report()
@@ -179,29 +187,27 @@ def test_after_kill_9_of_the_workers_another_one_finishes(site: Site, mysql_serv
 
 
 @on_rabbitmq
-def test_cancelled_in_the_ui_the_row_ends_and_the_query_is_gone(
-    site: Site, mysql_server: MySQLServer
-) -> None:
-    wait_until(lambda: not sleeping(mysql_server), "the end of the last query", PATIENCE)
+def test_cancelled_in_the_ui_the_row_ends_and_the_query_is_gone(site: Site, server: MariaDBServer) -> None:
+    wait_until(lambda: not sleeping(server), "the end of the last query", PATIENCE)
     before = site.mails()
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
     (run,) = site.runs(execution_id)
     answer = site.graphql(TERMINATE, run=run.run_id)
     assert answer == {"terminateRun": {"__typename": "TerminateRunSuccess"}}
     row = site.wait_for(execution_id, "cancelled", 60)
     assert row["error_message"] == "cancelled by a person"
-    wait_until(lambda: not sleeping(mysql_server), "the end of the query", 10)
+    wait_until(lambda: not sleeping(server), "the end of the query", 10)
     wait_until(lambda: site.runs(execution_id)[0].status == DagsterRunStatus.CANCELED, "the end of the run")
     assert site.mails() == before
 
 
 @on_rabbitmq
-def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, mysql_server: MySQLServer) -> None:
+def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, server: MariaDBServer) -> None:
     site.set_query("SELECT SLEEP(4) AS slept")
     execution_id = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
     worker = site.processes["worker"]
     worker.terminate()
     later = site.ask_for_a_report()
@@ -213,12 +219,12 @@ def test_told_to_end_a_worker_finishes_what_it_runs(site: Site, mysql_server: My
 
 
 @on_rabbitmq
-def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mysql_server: MySQLServer) -> None:
+def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, server: MariaDBServer) -> None:
     before = site.mails()
     worker = worker_in_a_hurry(site)
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
     assert site.row(execution_id)["status"] == "queued"
@@ -233,33 +239,33 @@ def test_what_outlasts_the_grace_waits_for_another_worker(site: Site, mysql_serv
 
 @on_rabbitmq
 def test_told_to_end_while_the_databases_are_away_a_worker_ends_in_its_grace(
-    site: Site, mysql_server: MySQLServer
+    site: Site, server: MariaDBServer
 ) -> None:
     before = site.mails()
     worker = worker_in_a_hurry(site)
     site.set_query(SLOW)
     execution_id = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
     site.set_query(QUICK)
-    mysql_server.stop()
+    server.stop()
     try:
         worker.terminate()
         assert worker.wait(1 + LAST_SECONDS) == 0, site.logs()
     finally:
-        mysql_server.start()
+        server.start()
     site.start_worker()
     site.wait_for(execution_id, "completed")
     assert site.mails() == before + 1
 
 
 @on_rabbitmq
-def test_a_database_restart_costs_a_running_report_a_pause(site: Site, mysql_server: MySQLServer) -> None:
+def test_a_database_restart_costs_a_running_report_a_pause(site: Site, server: MariaDBServer) -> None:
     before = site.mails()
     site.set_query("SELECT SLEEP(6) AS slept")
     execution_id = site.ask_for_a_report()
-    wait_until(lambda: sleeping(mysql_server), "the query", PATIENCE)
-    mysql_server.stop()
-    mysql_server.start()
+    wait_until(lambda: sleeping(server), "the query", PATIENCE)
+    server.stop()
+    server.start()
     site.wait_for(execution_id, "completed")
     assert site.mails() == before + 1
 
