@@ -97,29 +97,25 @@ class Case:
     )
 
 
+_ON_MYSQL = Case(
+    kind="mysql",
+    rows=f"{THOUSAND} SELECT /*+ NO_BNL() */ (a.i * 1000 + b.i) * 1000 + c.i + 1 AS n, "
+    f"'{_PAD}' AS pad FROM k AS a STRAIGHT_JOIN k AS b STRAIGHT_JOIN k AS c LIMIT {{count}}",
+    slow=f"{THOUSAND} SELECT SUM(a.i * b.i) AS x FROM k AS a, k AS b, k AS c, k AS d",
+    write="INSERT INTO kept VALUES (2)",
+    exact=(f"SELECT CAST('{_DIGITS}.5' AS DECIMAL(65, 1)) AS v", f"{_DIGITS}.5"),
+    names=("SELECT 1 AS id, 2 AS id, 3 AS id_2, 4 AS ``", ["id", "id_3", "id_2", "column_4"]),
+    no_columns="DO 1",
+    product="MySQL 9",
+)
 CASES = {
     case.name or case.kind: case
     for case in (
-        Case(
-            kind="mysql",
-            rows=f"{THOUSAND} SELECT /*+ NO_BNL() */ (a.i * 1000 + b.i) * 1000 + c.i + 1 AS n, "
-            f"'{_PAD}' AS pad FROM k AS a STRAIGHT_JOIN k AS b STRAIGHT_JOIN k AS c LIMIT {{count}}",
-            slow=f"{THOUSAND} SELECT SUM(a.i * b.i) AS x FROM k AS a, k AS b, k AS c, k AS d",
-            write="INSERT INTO kept VALUES (2)",
-            exact=(f"SELECT CAST('{_DIGITS}.5' AS DECIMAL(65, 1)) AS v", f"{_DIGITS}.5"),
-            names=("SELECT 1 AS id, 2 AS id, 3 AS id_2, 4 AS ``", ["id", "id_3", "id_2", "column_4"]),
-            no_columns="DO 1",
-            product="MySQL 9",
-        ),
-        Case(
-            kind="mysql",
+        _ON_MYSQL,
+        replace(
+            _ON_MYSQL,
             name="mariadb",
             rows=f"SELECT seq AS n, '{_PAD}' AS pad FROM seq_1_to_{{count}}",
-            slow="SELECT SUM(a.seq * b.seq) AS x FROM seq_1_to_10000000 AS a, seq_1_to_10000000 AS b",
-            write="INSERT INTO kept VALUES (2)",
-            exact=(f"SELECT CAST('{_DIGITS}.5' AS DECIMAL(65, 1)) AS v", f"{_DIGITS}.5"),
-            names=("SELECT 1 AS id, 2 AS id, 3 AS id_2, 4 AS ``", ["id", "id_3", "id_2", "column_4"]),
-            no_columns="DO 1",
             product="MariaDB 1",
         ),
         Case(
