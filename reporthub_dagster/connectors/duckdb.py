@@ -11,7 +11,7 @@ import pyarrow as pa
 from pydantic import Field
 
 from reporthub_dagster.connectors.base import QueryLimits
-from reporthub_dagster.connectors.database_files import NotReadableError, database_file
+from reporthub_dagster.connectors.database_files import database_file
 from reporthub_dagster.connectors.duckdb_engine import Engine, literal, lock, scratch_in
 from reporthub_dagster.connectors.duckdb_stream import DuckDBStream, explained
 from reporthub_dagster.connectors.sql import SQLConnector, SQLOptions, writable_file
@@ -73,10 +73,7 @@ class DuckDBConnector(SQLConnector[DuckDBOptions]):
 
     def _attached(self, scratch: Path) -> duckdb.DuckDBPyConnection:
         """An engine of its own: two that open one file in one process would share their settings."""
-        try:
-            name = database_file(str(self._url.database or ""), self.settings, "DuckDB")
-        except NotReadableError as error:
-            raise self.misconfigured(error.problem, valid=error.valid) from None
+        name = database_file(str(self._url.database or ""), self.settings, "DuckDB", self.source.id)
         options = self._options
         connection = Engine(scratch, options.memory_mb, options.threads).start()
         try:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from urllib.parse import quote
 
 from reporthub_dagster.connectors.base import QueryLimits, refused, timed_out
-from reporthub_dagster.connectors.database_files import NotReadableError, database_file
+from reporthub_dagster.connectors.database_files import database_file
 from reporthub_dagster.connectors.sql import QueryTimedOptions, SQLConnector, writable_file
 from reporthub_dagster.connectors.sqlite_stream import SQLiteStream
 from reporthub_dagster.reporting.errors import PermanentError, ReportHubError, TransientError
@@ -53,10 +53,7 @@ class SQLiteConnector(SQLConnector[SQLiteOptions]):
     def connection(self, seconds: float) -> sqlite3.Connection:
         """A new connection that can write nothing, attach nothing, and waits `seconds` for a lock."""
         named = str(self._url.database or "").removeprefix("file:")
-        try:
-            name = database_file(named, self.settings, "SQLite")
-        except NotReadableError as error:
-            raise self.misconfigured(error.problem, valid=error.valid) from None
+        name = database_file(named, self.settings, "SQLite", self.source.id)
         options = self._options
         given = {"immutable": int(options.immutable), "nolock": int(options.nolock)}
         given |= {key: value for key in ("vfs", "cache") if (value := getattr(options, key))}

@@ -87,31 +87,24 @@ def _pools(policy: EgressPolicy, timeout: float, answer_seconds: Callable[[], fl
     content = limited_response(answer_seconds)
     document = limited_response(answer_seconds, _DOCUMENT_BYTES)
 
-    class Plain(AWSHTTPConnection):  # type: ignore[misc]
-        response_class = content
+    def guarded(base: Any) -> Any:
+        class Guarded(base):  # type: ignore[misc]
+            response_class = content
 
-        def _new_conn(self) -> socket.socket:
-            return policy.connect(self.host, self.port, timeout)
+            def _new_conn(self) -> socket.socket:
+                return policy.connect(self.host, self.port, timeout)
 
-        def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-            self.response_class = content if _is_content(method, url) else document
-            super().putrequest(method, url, *args, **kwargs)
+            def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
+                self.response_class = content if _is_content(method, url) else document
+                super().putrequest(method, url, *args, **kwargs)
 
-    class Encrypted(AWSHTTPSConnection):  # type: ignore[misc]
-        response_class = content
-
-        def _new_conn(self) -> socket.socket:
-            return policy.connect(self.host, self.port, timeout)
-
-        def putrequest(self, method: str, url: str, *args: Any, **kwargs: Any) -> None:
-            self.response_class = content if _is_content(method, url) else document
-            super().putrequest(method, url, *args, **kwargs)
+        return Guarded
 
     class PlainPool(AWSHTTPConnectionPool):  # type: ignore[misc]
-        ConnectionCls = Plain
+        ConnectionCls = guarded(AWSHTTPConnection)
 
     class EncryptedPool(AWSHTTPSConnectionPool):  # type: ignore[misc]
-        ConnectionCls = Encrypted
+        ConnectionCls = guarded(AWSHTTPSConnection)
 
     return {"http": PlainPool, "https": EncryptedPool}
 
